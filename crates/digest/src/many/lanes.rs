@@ -1,5 +1,6 @@
 //! Which input is in which lane: the part that all kernels share.
 
+use crate::ffi::Context;
 use crate::{Algorithm, Digest};
 
 /// Bytes per block, in all algorithms that have a kernel.
@@ -14,6 +15,8 @@ pub(super) trait Kernel<const L: usize, const W: usize>: Copy {
     const START: [u32; W];
     /// Words and the length in bits are big-endian (SHA) or little-endian (MD5).
     const BIG_ENDIAN: bool;
+    /// With fewer lanes in use than this, one stream after the other is faster.
+    const LANES_MIN: usize;
 
     /// Compresses the first `count` blocks of each lane's bytes. `chains[w][l]` is word w of lane l.
     ///
@@ -44,7 +47,17 @@ pub(super) fn run<const L: usize, const W: usize, K: Kernel<L, W>>(
         start::<L, W, K>(&mut chains, l);
     }
     // What all lanes in use can go on for is what the one nearest to its end can.
-    while let Some(shortest) = lanes.iter().flatten().map(Lane::bytes).min_by_key(|b| b.len()) {
+    loop {
+        if lanes.iter().flatten().count() < K::LANES_MIN {
+            for (l, lane) in lanes.iter_mut().enumerate() {
+                if let Some(left) = lane.take_if(|lane| lane.tail_done == 0) {
+                    out[left.input] = alone::<L, W, K>(&chains, l, &left, inputs[left.input]);
+                }
+            }
+        }
+        let Some(shortest) = lanes.iter().flatten().map(Lane::bytes).min_by_key(|b| b.len()) else {
+            return;
+        };
         let count = shortest.len() / BLOCK_BYTES;
         // A lane that is out of work goes over another's bytes, for nothing.
         let bytes = std::array::from_fn(|l| lanes[l].as_ref().map_or(shortest, Lane::bytes));
@@ -110,6 +123,21 @@ fn next<'a>(
     let bits = if big_endian { bits.to_be_bytes() } else { bits.to_le_bytes() };
     tail[tail_bytes - 8..tail_bytes].copy_from_slice(&bits);
     Some(Lane { input, body, tail, tail_done: 0, tail_bytes })
+}
+
+/// The digest of an input whose last whole blocks no lane compresses any more.
+fn alone<const L: usize, const W: usize, K: Kernel<L, W>>(
+    chains: &[[u32; L]; W],
+    lane: usize,
+    left: &Lane<'_>,
+    input: &[u8],
+) -> Digest {
+    let whole = input.len() / BLOCK_BYTES * BLOCK_BYTES;
+    let done = whole - left.body.len();
+    let chain: Vec<u8> = chains.iter().flat_map(|word| word[lane].to_le_bytes()).collect();
+    let mut context = Context::resume(K::ALGORITHM, done as u64, &chain, &[]);
+    context.update(&input[done..]);
+    Digest::padded(K::ALGORITHM, &context.finish()[..K::ALGORITHM.size()])
 }
 
 fn start<const L: usize, const W: usize, K: Kernel<L, W>>(chains: &mut [[u32; L]; W], lane: usize) {

@@ -45,6 +45,7 @@ macro_rules! kernel {
             const ALGORITHM: Algorithm = Algorithm::Md5;
             const START: [u32; 4] = START;
             const BIG_ENDIAN: bool = false;
+            const LANES_MIN: usize = 2;
 
             fn compress(
                 self,

@@ -53,6 +53,8 @@ impl Kernel<16, 8> for Avx512 {
         0x5be0_cd19,
     ];
     const BIG_ENDIAN: bool = true;
+    /// Against the SHA instructions. A core without them would gain from fewer.
+    const LANES_MIN: usize = 10;
 
     fn compress(self, chains: &mut [[u32; 16]; 8], lanes: &[&[u8]; 16], count: usize) {
         assert!(lanes.iter().all(|lane| lane.len() / BLOCK_BYTES >= count));
