@@ -1,0 +1,291 @@
+//! Everything the spool does to a disk, as a trait, so that tests can cut the power; and the real one.
+
+use std::fmt::Debug;
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Slices that one system call takes at most (Linux's `UIO_MAXIOV`).
+const PARTS_PER_CALL_MAX: usize = 1024;
+
+/// A file system as the spool sees it. Names are durable only after [`Disk::sync_dir`].
+pub trait Disk: Send + Sync + Debug + 'static {
+    /// Makes a folder and those above it; it may be there already.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a new file, for reading and writing; an existing one is an error.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens an existing file for reading, and for writing where that is permitted.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// The names in a folder, in no order. A name that is not UTF-8 is left out.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Renames a file, over an existing one too.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that this process may still write on the file system that holds `path`.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// An open file. Contents are durable only after [`DiskFile::sync`].
+pub trait DiskFile: Send + Sync + Debug {
+    /// Writes the parts one after the other from `offset`, all of them or it is an error.
+    fn write_at(&self, offset: u64, parts: &[&[u8]]) -> io::Result<()>;
+    /// Reads at most `buf.len()` bytes; 0 is the end of the file.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Makes contents and length durable. After a failure nothing that was written before can be
+    /// relied on, also when a later call succeeds (the kernel forgets what it could not write).
+    fn sync(&self) -> io::Result<()>;
+    /// A hint: begin to write this range to the disk now, so that the next sync is short.
+    fn begin_writeback(&self, offset: u64, len: u64);
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// A hint: reserve space for `len` bytes from the start; the length stays as it is.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Takes the file's exclusive lock, which is held until this handle is dropped. `false` when
+    /// another handle has it, of this process or of any other.
+    fn try_lock(&self) -> io::Result<bool>;
+}
+
+/// The operating system's file system.
+#[derive(Debug, Default, Clone)]
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                File::open(path)?
+            }
+            other => other?,
+        };
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn write_at(&self, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        for parts in parts.chunks(PARTS_PER_CALL_MAX) {
+            let mut slices: Vec<IoSlice<'_>> =
+                parts.iter().map(|part| IoSlice::new(part)).collect();
+            let mut left = slices.as_mut_slice();
+            // Drops the empty ones in front, so that a write of 0 bytes means a full device.
+            IoSlice::advance_slices(&mut left, 0);
+            while !left.is_empty() {
+                match rustix::io::pwritev(&self.0, left, offset) {
+                    Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                    Ok(written) => {
+                        offset += written as u64;
+                        IoSlice::advance_slices(&mut left, written);
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match FileExt::read_at(&self.0, buf, offset) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn begin_writeback(&self, offset: u64, len: u64) {
+        use std::os::fd::AsRawFd;
+        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
+        // SAFETY: the call takes no pointers, and the descriptor is open for as long as `self`.
+        // Its outcome is of no interest: what it could not start, `sync` does, and reports.
+        unsafe {
+            libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn begin_writeback(&self, _offset: u64, _len: u64) {}
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.0, flags, 0, len) {
+            // A hint: not every file system can.
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        // flock belongs to the open file, not to the process, so two handles of one process
+        // exclude each other, and closing an unrelated handle does not release it.
+        match rustix::fs::flock(&self.0, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes a small file whole and durably, over an existing one: a reader, also after a power cut,
+/// finds the old bytes or the new ones. A crash can leave a `.NAME.*.tmp` beside it.
+pub fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the path names no file"));
+    };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    // Drawn from the seed of the standard library's hash maps; unlike a process id it also differs
+    // between containers that share a folder.
+    let draw = RandomState::new().build_hasher().finish();
+    let temp = dir.join(format!(".{}.{draw:016x}.tmp", name.to_string_lossy()));
+    let file = disk.create(&temp)?;
+    let written = file
+        .write_at(0, &[bytes])
+        .and_then(|()| file.sync())
+        .and_then(|()| disk.rename(&temp, path));
+    if let Err(error) = written {
+        // The first error is the one to tell; the temporary file is named so that it can be found.
+        let _ = disk.remove(&temp);
+        return Err(error);
+    }
+    disk.sync_dir(dir)
+}
+
+/// Reads a whole file of at most `bytes_max` bytes; a longer one is refused unread.
+pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = disk.open(path)?;
+    let len = file.len()?;
+    if len > bytes_max {
+        let message = format!("{} has {len} bytes, more than {bytes_max}", path.display());
+        return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+    }
+    let len = usize::try_from(len).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
+    let mut bytes = vec![0; len];
+    let read = read_up_to(&*file, 0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Reads until `buf` is full or the file ends; says how many bytes it read.
+pub(crate) fn read_up_to(file: &dyn DiskFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match file.read_at(offset.saturating_add(filled as u64), &mut buf[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_written_in_order_past_the_limit_of_one_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OsDisk.create(&dir.path().join("f")).unwrap();
+        let bytes: Vec<u8> = (0..5000u32).map(|i| (i % 251) as u8).collect();
+        let mut parts: Vec<&[u8]> = vec![&[], &[]];
+        parts.extend(bytes.chunks(2));
+        parts.push(&[]);
+        file.write_at(7, &parts).unwrap();
+        file.write_at(0, &[]).unwrap();
+        let mut read = vec![0; 5007];
+        assert_eq!(read_up_to(&*file, 0, &mut read).unwrap(), 5007);
+        assert_eq!(&read[7..], bytes);
+        file.begin_writeback(0, 5007);
+        file.allocate(1 << 20).unwrap();
+        assert_eq!(file.len().unwrap(), 5007);
+    }
+
+    #[test]
+    fn a_lock_excludes_other_handles_until_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let first = OsDisk.create(&path).unwrap();
+        assert!(first.try_lock().unwrap());
+        assert!(!OsDisk.open(&path).unwrap().try_lock().unwrap());
+        drop(first);
+        assert!(OsDisk.open(&path).unwrap().try_lock().unwrap());
+    }
+
+    #[test]
+    fn a_small_file_is_replaced_whole_and_read_within_its_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("identity");
+        write_file(&OsDisk, &path, b"one").unwrap();
+        write_file(&OsDisk, &path, b"two and more").unwrap();
+        assert_eq!(read_file(&OsDisk, &path, 12).unwrap(), b"two and more");
+        assert_eq!(read_file(&OsDisk, &path, 11).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        assert_eq!(OsDisk.list(dir.path()).unwrap(), ["identity"]);
+        assert!(OsDisk.free_bytes(dir.path()).unwrap() > 0);
+    }
+}
