@@ -123,7 +123,7 @@ struct Blocks {
 
 impl Blocks {
     fn new(stripes: usize) -> Blocks {
-        let data = (0..stripes * K * BLOCK).map(|i| (i * 31 >> 3) as u8).collect();
+        let data = (0..stripes * K * BLOCK).map(|i| ((i * 31) >> 3) as u8).collect();
         Blocks { stripes, data, parity: vec![vec![0; stripes * BLOCK]; N - K] }
     }
 
@@ -174,7 +174,7 @@ impl SealBench {
         };
         let certificate = institution.certify(&seed, grant).expect("a certificate");
         SealBench {
-            plaintext: (0..16usize << 20).map(|i| (i * 7 >> 2) as u8).collect(),
+            plaintext: (0..16usize << 20).map(|i| ((i * 7) >> 2) as u8).collect(),
             sealing: institution.sealing(&seed).expect("a sealing key"),
             institution,
             writer: Writer::new(key, certificate).expect("a writer"),

@@ -221,3 +221,70 @@ fn check_origin(header: &Header, claims: &Claims, origin: &Origin) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::*;
+
+    /// Signs whatever it is told to, as a forger with a program of his own would.
+    fn forge(institution: [u8; 16], kind: Kind, certificate: Certificate) -> Result<Proof, Error> {
+        let header = Header {
+            suite: SUITE,
+            kind,
+            institution,
+            generation: 1,
+            segment: [8; 16],
+            coding: CodingNumber { epoch: 1, number: 1 },
+            k: 1,
+            n: 2,
+            index: 0,
+            block: BLOCK as u32,
+            chunk: CHUNK as u32,
+            wrapped: vec![0; 1168],
+            fields: vec![Field { tag: 77, value: b"from a later version".to_vec() }],
+        };
+        let mut tree = Tree::new();
+        tree.push(&[0; 16]);
+        let (leaves, root) = tree.finish();
+        let claims = Claims {
+            plaintext_bytes: 0,
+            ciphertext_bytes: 16,
+            blocks_bytes: 16,
+            roots: vec![root],
+            certificate: certificate.clone(),
+        };
+        let writer = Writer::new(WriterKey::new(&[5; 32]), certificate).unwrap();
+        let trailer = Trailer::sign(&header, leaves, claims, None, &writer);
+        let header = header.encode();
+        verify(&header, &trailer.encode(header.len()))
+    }
+
+    #[test]
+    fn only_a_writer_certified_for_institution_and_kind_is_believed() {
+        let seed = Seed::new([1; 32]);
+        let ours = Institution::new(&seed);
+        let grant = Grant {
+            serial: [2; 16],
+            writer: WriterKey::new(&[5; 32]).public(),
+            kinds: vec![Kind::Record, Kind::Other(9)],
+            from_micros: 0,
+            until_micros: 1,
+        };
+        let certificate = ours.certify(&seed, grant.clone()).unwrap();
+        for kind in [Kind::Record, Kind::Other(9)] {
+            let proof = forge(ours.id(), kind, certificate.clone()).unwrap();
+            assert_eq!(proof.header().fields[0].tag, 77);
+        }
+        let refused = forge(ours.id(), Kind::Keyring, certificate).unwrap_err();
+        assert_eq!(refused, Error::KindNotCertified { kind: Kind::Keyring });
+
+        let other = Seed::new([6; 32]);
+        let theirs = Institution::new(&other);
+        let certificate = theirs.certify(&other, grant).unwrap();
+        let refused = forge(ours.id(), Kind::Record, certificate).unwrap_err();
+        let (found, expected) = (theirs.id(), ours.id());
+        let what = "the writer's certificate";
+        assert_eq!(refused, Error::Institution { what, found, expected });
+    }
+}

@@ -47,9 +47,8 @@ impl Tree {
         if self.filled > 0 {
             self.end_block();
         }
-        match (self.leaves.as_mut_slice(), self.first) {
-            ([only], Some(first)) => *only = first,
-            _ => {}
+        if let ([only], Some(first)) = (self.leaves.as_mut_slice(), self.first) {
+            *only = first;
         }
         let root = root_of(&self.leaves);
         (self.leaves, root)
@@ -111,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_root_is_the_plain_blake3_and_pieces_do_not_matter() {
-        let bytes: Vec<u8> = (0..12 * BLOCK + 77).map(|i| (i * i >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..12 * BLOCK + 77).map(|i| ((i * i) >> 7) as u8).collect();
         let lengths = (0..=12).flat_map(|b| [0, 1, 1023, 1024, 1025, 16383].map(|r| b * BLOCK + r));
         for len in lengths.filter(|&len| len <= bytes.len()) {
             let bytes = &bytes[..len];
