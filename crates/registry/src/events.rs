@@ -146,8 +146,7 @@ pub(crate) async fn append(
         at = event.head();
         events.push(event);
     }
-    row::insert(
-        connection,
+    let statements = row::inserts(
         "INSERT INTO events (institution, sequence, epoch, time, before, hash, kind, outcome,
          object, version, work, files_count, files_root, detail) VALUES",
         14,
@@ -171,8 +170,8 @@ pub(crate) async fn append(
                 .bind(files.as_ref().map(|files| &files.root.0[..]))
                 .bind(String::from_utf8_lossy(&detail).into_owned()))
         },
-    )
-    .await?;
+    )?;
+    row::execute(&mut *connection, statements).await?;
     sqlx::query("UPDATE event_heads SET sequence = $1, hash = $2 WHERE institution = $3")
         .bind(int(at.sequence)?)
         .bind(&at.hash.0[..])

@@ -161,8 +161,7 @@ pub(crate) async fn add(
         check(file, expected)?;
     }
     lock_segments(connection, object, files).await?;
-    row::insert(
-        connection,
+    let statements = row::inserts(
         "INSERT INTO files (version, number, id, path, kind, mode, mtime, size, sha256, digests,
          target, made, format) VALUES",
         13,
@@ -183,13 +182,12 @@ pub(crate) async fn add(
                 .bind(i64::from(file.made))
                 .bind(file.format.as_deref()))
         },
-    )
-    .await?;
+    )?;
+    row::execute(&mut *connection, statements).await?;
     let extents: Vec<(u64, u64, &Extent)> = (files.iter())
         .flat_map(|file| (0u64..).zip(&file.extents).map(|(seq, e)| (file.number, seq, e)))
         .collect();
-    row::insert(
-        connection,
+    let statements = row::inserts(
         "INSERT INTO extents (version, number, seq, segment, start, length) VALUES",
         6,
         &extents,
@@ -202,8 +200,8 @@ pub(crate) async fn add(
                 .bind(int(extent.offset)?)
                 .bind(int(extent.length)?))
         },
-    )
-    .await
+    )?;
+    row::execute(connection, statements).await
 }
 
 fn check(file: &FileRecord, expected: u64) -> Result<(), Error> {

@@ -93,20 +93,14 @@ impl Registry {
                 .pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
                 .pragma("wal_autocheckpoint", WAL_PAGES_MAX.to_string())
                 .pragma("journal_size_limit", WAL_BYTES_KEPT_MAX.to_string());
-            let writes = patiently(async || {
-                pool(1).connect_with(connect.clone()).await.map_err(Error::from)
-            })
-            .await?;
+            let writes = patiently(|| pool(1).connect_with(connect.clone())).await?;
             migrate(&writes).await?;
             Some(writes)
         };
         let connect = (connect.create_if_missing(false).read_only(options.read_only))
             .pragma("query_only", "ON")
             .pragma("cache_size", format!("-{READ_CACHE_KIB}"));
-        let reads = patiently(async || {
-            pool(READ_CONNECTIONS_MAX).connect_with(connect.clone()).await.map_err(Error::from)
-        })
-        .await?;
+        let reads = patiently(|| pool(READ_CONNECTIONS_MAX).connect_with(connect.clone())).await?;
         if writes.is_none() {
             known(schema_version(&mut *reads.acquire().await?).await?)?;
         }
@@ -135,15 +129,18 @@ impl Registry {
 }
 
 async fn begin(writes: &SqlitePool) -> Result<Writing, Error> {
-    patiently(async || writes.begin_with("BEGIN IMMEDIATE").await.map_err(Error::from)).await
+    patiently(|| writes.begin_with("BEGIN IMMEDIATE")).await
 }
 
 /// SQLite waits for most locks itself (busy_timeout), but not while a log is recovered or the
 /// journal mode changes: then it says "busy" at once, and is asked again for a while.
-async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
     let began = tokio::time::Instant::now();
     for _ in 0..RETRIES_MAX {
-        match attempt().await {
+        match attempt().await.map_err(Error::from) {
             // What took longer than a pause has waited already.
             Err(Error::Busy) if began.elapsed() < RETRY_PAUSE * RETRIES_MAX => {
                 tokio::time::sleep(RETRY_PAUSE).await;

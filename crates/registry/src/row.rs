@@ -135,23 +135,23 @@ pub(crate) fn prefix_range(prefix: &str) -> Option<([u8; 16], [u8; 16])> {
     Some((low, high))
 }
 
-pub(crate) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+pub(crate) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
 /// Rows in one statement. Few sizes, so that each statement is prepared once.
 const ROWS_PER_STATEMENT: [usize; 3] = [100, 10, 1];
 
-/// Inserts rows in few statements, since each statement costs a turn to the database's thread.
-/// `head` is `INSERT INTO table (columns) VALUES`, which has `columns` columns.
+/// Statements that insert rows, many in each, since each statement costs a turn to the database's
+/// thread. `head` is `INSERT INTO table (columns) VALUES`, which has `columns` columns.
 ///
 /// `?` instead of `$n`: SQLite looks named parameters up one by one, at a cost that grows with the
 /// square of their number.
-pub(crate) async fn insert<T>(
-    connection: &mut SqliteConnection,
+pub(crate) fn inserts<T>(
     head: &str,
     columns: usize,
     mut rows: &[T],
-    bind: impl for<'q> Fn(Query<'q>, &T) -> Result<Query<'q>, Error>,
-) -> Result<(), Error> {
+    bind: impl Fn(Query, &T) -> Result<Query, Error>,
+) -> Result<Vec<Query>, Error> {
+    let mut statements = Vec::new();
     for size in ROWS_PER_STATEMENT {
         if rows.len() < size {
             continue;
@@ -160,13 +160,21 @@ pub(crate) async fn insert<T>(
         let sql: std::sync::Arc<str> = format!("{head} {}", vec![row; size].join(",")).into();
         while rows.len() >= size {
             let (now, later) = rows.split_at(size);
-            let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
-            for row in now {
-                query = bind(query, row)?;
-            }
-            query.execute(&mut *connection).await?;
+            let query = sqlx::query(AssertSqlSafe(sql.clone()));
+            statements.push(now.iter().try_fold(query, &bind)?);
             rows = later;
         }
+    }
+    Ok(statements)
+}
+
+/// Executes them in order.
+pub(crate) async fn execute(
+    connection: &mut SqliteConnection,
+    statements: Vec<Query>,
+) -> Result<(), Error> {
+    for statement in statements {
+        statement.execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -148,8 +148,7 @@ pub(crate) async fn begin(
     segments: &[NewSegment],
     now: Time,
 ) -> Result<(), Error> {
-    row::insert(
-        connection,
+    let statements = row::inserts(
         "INSERT INTO segments (id, version, object, institution, kind, state, generation, bytes,
          coding, coding_epoch, coding_no, work, token, created) VALUES",
         14,
@@ -171,8 +170,8 @@ pub(crate) async fn begin(
                 .bind(int(lease.token)?)
                 .bind(now.0))
         },
-    )
-    .await
+    )?;
+    row::execute(connection, statements).await
 }
 
 /// Makes a `writing` segment of this very lease durable.
@@ -361,8 +360,7 @@ fn check_shards(
 }
 
 async fn place(connection: &mut SqliteConnection, placements: &[Placement]) -> Result<(), Error> {
-    row::insert(
-        connection,
+    let statements = row::inserts(
         "INSERT INTO placements (segment, coding_epoch, coding_no, shard, shelf, log, frames, bytes,
          state, checked) VALUES",
         10,
@@ -381,7 +379,8 @@ async fn place(connection: &mut SqliteConnection, placements: &[Placement]) -> R
                 .bind(placement.checked.0))
         },
     )
-    .await
+    ?;
+    row::execute(connection, statements).await
 }
 
 fn segment(row: &SqliteRow) -> Result<Segment, Error> {
