@@ -762,6 +762,22 @@ async fn twenty_thousand_files_read_back_equal(a: &Registry, b: &Registry) {
     assert_eq!(digests, with_bytes.map(|f| (f.sha256, f.number)).collect::<Vec<_>>());
 }
 
+/// Workers spawn these: their futures must be able to move between threads.
+#[test]
+fn futures_can_move_between_threads() {
+    fn send<F: Future + Send>(_: impl Fn(&'static Registry, &'static Lease) -> F) {}
+    send(|r, lease| r.commit(lease, NOW, SECONDS, Batch::default()));
+    send(|r, lease| r.give_up_stale_segments(lease));
+    send(|r, lease| r.cancel(lease.work, NOW, EventDraft::new(EventKind::Cancellation)));
+    send(|r, _| {
+        r.set_policy(Scope::Archive, Coding::TWO_COPIES, EventDraft::new(EventKind::Policy), NOW)
+    });
+    send(|r, _| r.verify_chain(InstitutionId([0; 16])));
+    send(|r, _| r.files(VersionId([0; 16]), 0, 1));
+    send(|r, _| r.files_by_path(VersionId([0; 16]), None, b"", 1));
+    send(|_, _| Registry::open(std::path::Path::new(""), Options::default()));
+}
+
 mod sqlite {
     use super::*;
     use std::path::Path;
