@@ -6,7 +6,7 @@
 //! the digests of the files that somebody read, and says what is wrong. [`validate`](mod@validate) and
 //! an ingest both stand on it, so they cannot disagree. [`create`](mod@create) makes bags.
 //!
-//! ```
+//! ```ignore
 //! use strongroom_bag::{create, validate};
 //!
 //! let place = tempfile::tempdir()?;
@@ -48,7 +48,7 @@ mod error;
 mod problem;
 
 pub use error::Error;
-pub use problem::{Problem, Problems, Severity};
+pub use problem::{PROBLEMS_MAX, Problem, Problems, Severity};
 
 /// Hears how far a long piece of work is. Called from several threads, rarely enough to be cheap.
 pub trait Progress: Sync {
