@@ -25,6 +25,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Whether it makes the bag invalid.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
     /// A problem that makes the bag invalid.
     pub fn error(code: &'static str, path: impl Into<Vec<u8>>, detail: impl Into<String>) -> Self {
         Problem {

@@ -1,1 +1,60 @@
-//! The room `intake`.
+//! The durable steps of ingest, restoration, fixity, repair and recoding.
+//!
+//! [`Archive`] joins a registry, a vault and keys. [`Archive::deposit`] and its sisters only queue
+//! work; [`Runner`] leases what is queued and does it, step by step, each step's outcome committed
+//! with its events in one transaction under the lease's fencing token. A process that dies leaves an
+//! item whose lease lapses; whoever takes it next goes on from the last durable point.
+//!
+//! # One deposit
+//!
+//! ```text
+//! inspect   walk the headers, read tag files, refuse what is hostile, choose digests, reserve room
+//! store     reader ─► digests on two threads ─► packer (seal, code, write) ─► finisher (sync, commit)
+//! validate  compare with manifests; make the tag files of what was no bag, and store them alike
+//! record    store the version's record: JSON Lines in segments of their own, the head last
+//! publish   one transaction: version, events, end of the work item
+//! ```
+//!
+//! What is read and not yet committed is at most [`UNCOMMITTED_BYTES_MAX`]. The checkpoint stands at
+//! a boundary of batches, with the digest states of a file that is not ended.
+//!
+//! # Failure modes
+//!
+//! | what fails | what happens |
+//! |---|---|
+//! | the source is bad, or changes while it is read | trouble queue, with every problem found; nothing is published |
+//! | a shelf is missing or full | trouble queue before anything is read; requeue it when mended |
+//! | this process dies | the lease lapses (or is seen to be dead on this machine), work goes on from the checkpoint |
+//! | a late worker commits | its token is refused, nothing of its batch counts |
+//! | a shard is wrong when read | others are used; fixity and repair tell of it in events |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod archive;
+mod error;
+mod fixity;
+mod ingest;
+mod keys;
+mod progress;
+mod record;
+mod request;
+mod restore;
+mod runner;
+mod source;
+
+pub use archive::{Archive, Opened, Options};
+pub use error::{Code, Error};
+pub use keys::KeyFile;
+pub use progress::Progress;
+pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
+pub use restore::read_file;
+pub use runner::{Ended, Runner, Stop};
+
+/// Most bytes that are read from a source and not yet committed, over all segments in flight.
+pub const UNCOMMITTED_BYTES_MAX: u64 = 128 << 20;
+
+/// Plaintext of a segment as ingest fills it: one being written, one being finished and the queue
+/// between reader and packer stay within [`UNCOMMITTED_BYTES_MAX`] together.
+pub(crate) const SEGMENT_BYTES: u64 = 52 << 20;
+
+/// A lease lasts so long without renewal, in seconds.
+pub const LEASE_SECONDS: i64 = 60;

@@ -1,0 +1,609 @@
+//! An archive: its registry, vault and keys, joined; and what can be asked of it.
+
+use crate::{Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest};
+use std::collections::HashMap;
+use std::future::Future;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use strongroom_record::{
+    ArchiveId, Coding, EpochId, EventDraft, EventKind, Id, InstitutionId, ObjectId, ObjectName,
+    ShelfId, Stage, Time, WorkId, WorkItem, WorkKind, WorkStatus, WorkerId,
+};
+use strongroom_registry::{
+    IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState, Version, VersionState,
+};
+use strongroom_vault::keys::{SealingPublic, SecretKeys, Writer};
+use strongroom_vault::{Identity, OsDisk, ShelfSpec, Vault};
+
+/// The institution that an archive has from the start.
+pub const DEFAULT_INSTITUTION: &str = "local";
+
+/// What an archive is opened with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its data folder.
+    pub data: PathBuf,
+}
+
+/// An archive that was opened, or made.
+pub struct Opened {
+    /// The archive.
+    pub archive: Archive,
+    /// Whether it was made just now.
+    pub created: bool,
+}
+
+/// An open archive. Cheap to clone. Its calls block; it holds the runtime that the registry needs.
+#[derive(Clone)]
+pub struct Archive {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    data: PathBuf,
+    key_path: PathBuf,
+    runtime: tokio::runtime::Runtime,
+    registry: Registry,
+    vault: Vault,
+    id: ArchiveId,
+    epoch: u32,
+    worker: WorkerId,
+    keys: Mutex<Option<KeyFile>>,
+    writers: Mutex<HashMap<InstitutionId, Arc<Writer>>>,
+    /// Held for as long as this process lives: who can lock it knows that its worker is dead.
+    _alive: std::fs::File,
+}
+
+impl Archive {
+    /// Opens an archive that exists.
+    pub fn open(options: &Options) -> Result<Archive, Error> {
+        let database = options.data.join("strongroom.db");
+        if !database.is_file() {
+            let name = options.data.display().to_string();
+            return Err(Error::NotFound { what: "archive", name });
+        }
+        Archive::open_in(options, false).map(|opened| opened.archive)
+    }
+
+    /// Opens an archive, or makes one with two shelves and the institution `local`.
+    pub fn open_or_create(options: &Options) -> Result<Opened, Error> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Unwritable { path, source }
+        };
+        std::fs::create_dir_all(&options.data).map_err(io(&options.data))?;
+        // One process at a time makes or finds the archive; a crash half-way is gone over again.
+        let path = options.data.join("create.lock");
+        let lock = std::fs::File::create(&path).map_err(io(&path))?;
+        lock.lock().map_err(io(&path))?;
+        Archive::open_in(options, true)
+    }
+
+    fn open_in(options: &Options, create: bool) -> Result<Opened, Error> {
+        let data = std::path::absolute(&options.data)
+            .map_err(|source| Error::Unwritable { path: options.data.clone(), source })?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Internal(format!("no runtime: {e}")))?;
+        let database = data.join("strongroom.db");
+        let registry = runtime.block_on(Registry::open(&database, Default::default()))?;
+        let key_path = data.join("strongroom.key");
+        let known = runtime.block_on(registry.archive())?;
+        let created = known.is_none();
+        let known = match known {
+            Some(known) => known,
+            None if create => make(&runtime, &registry, &data, &key_path)?,
+            None => {
+                let name = data.display().to_string();
+                return Err(Error::NotFound { what: "archive", name });
+            }
+        };
+        let worker = WorkerId(random_id());
+        let alive = hold(&data, worker)?;
+        let shelves = runtime.block_on(registry.shelves())?;
+        let specs: Vec<_> = shelves.iter().filter_map(spec).collect();
+        let vault = Vault::open(
+            Arc::new(OsDisk),
+            &specs,
+            strongroom_vault::Options {
+                archive: known.id,
+                epoch: known.epoch_number,
+                token: worker.bytes(),
+                random,
+            },
+        );
+        let inner = Inner {
+            data,
+            key_path,
+            runtime,
+            registry,
+            vault,
+            id: known.id,
+            epoch: known.epoch_number,
+            worker,
+            keys: Mutex::default(),
+            writers: Mutex::default(),
+            _alive: alive,
+        };
+        let archive = Archive { inner: Arc::new(inner) };
+        archive.free_the_dead()?;
+        Ok(Opened { archive, created })
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.inner.data
+    }
+    /// Where the key file belongs.
+    pub fn key_path(&self) -> &Path {
+        &self.inner.key_path
+    }
+    /// Its id.
+    pub fn id(&self) -> ArchiveId {
+        self.inner.id
+    }
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+    /// The vault.
+    pub fn vault(&self) -> &Vault {
+        &self.inner.vault
+    }
+    /// This process, as a worker.
+    pub fn worker(&self) -> WorkerId {
+        self.inner.worker
+    }
+    /// Waits for what the registry promises.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.inner.runtime.block_on(future)
+    }
+    /// The moment, by this machine's clock.
+    pub fn now(&self) -> Time {
+        now()
+    }
+
+    /// Queues a deposit, or finds the unfinished one of the same source. What a person mended since
+    /// it went to the trouble queue is tried again.
+    pub fn deposit(&self, deposit: &Deposit) -> Result<WorkItem, Error> {
+        let name: ObjectName = deposit.object.parse()?;
+        let source = std::path::absolute(&deposit.source)
+            .map_err(|source| Error::Unreadable { path: deposit.source.clone(), source })?;
+        std::fs::metadata(&source)
+            .map_err(|e| Error::Unreadable { path: source.clone(), source: e })?;
+        let institution = self.institution(name.institution())?;
+        let registry = self.registry();
+        let object = self.block_on(registry.ensure_object(&name, ObjectId(random_id()), now()))?;
+        let text = source_text(&source);
+        if let Some(before) = &object.source
+            && *before != text
+        {
+            let (object, before) = (name.to_string(), before.clone());
+            return Err(Error::SourceDiffers { object, before, now: text });
+        }
+        if let Some(coding) = deposit.policy {
+            self.policy(Scope::Object(object.id), coding)?;
+        }
+        let request = Deposit { source, ..deposit.clone() };
+        let key = format!("{name} {text}");
+        let new =
+            self.new_work(WorkKind::Ingest, institution, Some(object.id), Some(key), &request);
+        let queued = self.block_on(registry.enqueue(new.clone(), now()))?;
+        if queued.item.status != WorkStatus::Trouble {
+            return Ok(queued.item);
+        }
+        match queued.item.note.starts_with("source-") {
+            // The source may be another one now, so nothing that was read of it counts.
+            true => {
+                self.cancel(queued.item.id)?;
+                Ok(self.block_on(registry.enqueue(new, now()))?.item)
+            }
+            false => self.requeue(queued.item.id, None),
+        }
+    }
+
+    /// Queues a restoration.
+    pub fn restore(&self, request: &RestoreRequest) -> Result<WorkItem, Error> {
+        let version = request.version.parse()?;
+        let version = self.block_on(self.registry().version(version))?;
+        let missing = || Error::NotFound { what: "version", name: request.version.clone() };
+        let version = version.ok_or_else(missing)?;
+        let object = self.block_on(self.registry().object(version.object))?.ok_or_else(missing)?;
+        let to = std::path::absolute(&request.to)
+            .map_err(|source| Error::Unwritable { path: request.to.clone(), source })?;
+        let request = RestoreRequest { to, ..request.clone() };
+        let key = Some(source_text(&request.to));
+        self.queue(WorkKind::Restore, object.institution, Some(object.id), key, &request)
+    }
+
+    /// Queues a check of every shard.
+    pub fn fixity(&self, request: &FixityRequest) -> Result<WorkItem, Error> {
+        self.queue_over(WorkKind::Fixity, request.object.as_deref(), request)
+    }
+
+    /// Queues a repair.
+    pub fn repair(&self, request: &RepairRequest) -> Result<WorkItem, Error> {
+        self.queue_over(WorkKind::Repair, request.object.as_deref(), request)
+    }
+
+    /// Queues coding anew by the policies that hold now.
+    pub fn recode(&self, request: &RecodeRequest) -> Result<WorkItem, Error> {
+        self.queue_over(WorkKind::Recode, request.object.as_deref(), request)
+    }
+
+    /// Makes a shelf in `path`. This handle does not use it; open the archive again.
+    pub fn add_shelf(
+        &self,
+        name: &str,
+        path: &Path,
+        domain: &str,
+        capacity: Option<u64>,
+    ) -> Result<Shelf, Error> {
+        let path = std::path::absolute(path)
+            .map_err(|source| Error::Unwritable { path: path.to_owned(), source })?;
+        let known = self.block_on(self.registry().shelves())?;
+        if known.iter().any(|s| s.name == name) {
+            return Err(Error::Usage(format!("there is a shelf `{name}` already")));
+        }
+        let archive = self.block_on(self.registry().archive())?;
+        let archive = archive.ok_or_else(|| Error::Internal("the archive has no row".into()))?;
+        let shelf = new_shelf(name, &path, domain, capacity)?;
+        let identity = Identity::new(shelf.id, archive.id, archive.epoch_number, archive.epoch);
+        Vault::create_shelf(self.vault().disk(), &path, &identity)?;
+        self.block_on(self.registry().add_shelf(&shelf))?;
+        Ok(shelf)
+    }
+
+    /// Sets a policy, and queues coding anew what is stored already.
+    pub fn set_policy(&self, scope: Scope, coding: Coding) -> Result<WorkItem, Error> {
+        self.policy(scope, coding)?;
+        let object = match scope {
+            Scope::Object(id) => Some(id.to_string()),
+            Scope::Institution(_) | Scope::Archive => None,
+        };
+        self.recode(&RecodeRequest { object })
+    }
+
+    /// Gives a work item up.
+    pub fn cancel(&self, id: WorkId) -> Result<WorkItem, Error> {
+        let event = EventDraft { work: Some(id), ..EventDraft::new(EventKind::Cancellation) };
+        Ok(self.block_on(self.registry().cancel(id, now(), event))?)
+    }
+
+    /// Queues a work item again, at a stage of its kind or where it was.
+    pub fn requeue(&self, id: WorkId, stage: Option<Stage>) -> Result<WorkItem, Error> {
+        Ok(self.block_on(self.registry().requeue(id, stage, now()))?)
+    }
+
+    /// The object of `institution/name`, of `name` in `local`, or of an abbreviated id.
+    pub fn find_object(&self, text: &str) -> Result<Object, Error> {
+        let name = match text.contains('/') {
+            true => text.parse::<ObjectName>()?,
+            false => ObjectName::new(DEFAULT_INSTITUTION, text)?,
+        };
+        if let Some(object) = self.block_on(self.registry().object_by_name(&name))? {
+            return Ok(object);
+        }
+        let id: ObjectId = self.find_id(IdKind::Object, "object", text)?;
+        let missing = || Error::NotFound { what: "object", name: text.into() };
+        self.block_on(self.registry().object(id))?.ok_or_else(missing)
+    }
+
+    /// The version of `OBJECT@NUMBER`, or the latest of `OBJECT`.
+    pub fn find_version(&self, text: &str) -> Result<(Object, Version), Error> {
+        let (object, number) = match text.rsplit_once('@') {
+            None => (text, None),
+            Some((object, number)) => {
+                let bad = |_| Error::Usage(format!("`{number}` is no number of a version"));
+                (object, Some(number.parse::<u32>().map_err(bad)?))
+            }
+        };
+        let object = self.find_object(object)?;
+        let missing = || Error::NotFound { what: "version", name: text.into() };
+        let version = match number {
+            None => self.block_on(self.registry().latest(object.id))?,
+            Some(number) => (self.block_on(self.registry().versions(object.id))?.into_iter())
+                .find(|v| v.number == number && v.state == VersionState::Published),
+        };
+        Ok((object, version.ok_or_else(missing)?))
+    }
+
+    /// The work item of an abbreviated id.
+    pub fn find_work(&self, text: &str) -> Result<WorkItem, Error> {
+        let mut found = self.block_on(self.registry().find_work_by_prefix(text))?;
+        match (found.pop(), found.is_empty()) {
+            (None, _) => Err(Error::NotFound { what: "work item", name: text.into() }),
+            (Some(item), true) => Ok(item),
+            (Some(_), false) => Err(Error::Ambiguous { what: "work item", name: text.into() }),
+        }
+    }
+
+    fn find_id<I: Id>(&self, kind: IdKind, what: &'static str, text: &str) -> Result<I, Error> {
+        let missing = || Error::NotFound { what, name: text.into() };
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(missing());
+        }
+        let found = self.block_on(self.registry().find_by_prefix(kind, text))?;
+        match found.as_slice() {
+            [] => Err(missing()),
+            [id] => Ok(I::from_bytes(*id)),
+            _ => Err(Error::Ambiguous { what, name: text.into() }),
+        }
+    }
+
+    /// The institution of this name, made with a key of its own where there is none.
+    fn institution(&self, name: &str) -> Result<InstitutionId, Error> {
+        if let Some(known) = self.block_on(self.registry().institution_by_name(name))? {
+            return Ok(known.id);
+        }
+        self.with_keys(|keys| {
+            // Two processes that add one at once would each rewrite the file: one at a time.
+            let path = self.inner.data.join("create.lock");
+            let io = |source| Error::Unwritable { path: path.clone(), source };
+            let lock = std::fs::File::create(&path).map_err(io)?;
+            lock.lock().map_err(io)?;
+            *keys = KeyFile::open(&self.inner.key_path, self.inner.id)?;
+            make_institution(&self.inner.runtime, self.registry(), keys, name)
+        })
+    }
+
+    fn with_keys<T>(
+        &self,
+        work: impl FnOnce(&mut KeyFile) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut slot = self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = match slot.take() {
+            Some(keys) => keys,
+            None => KeyFile::open(&self.inner.key_path, self.inner.id)?,
+        };
+        work(slot.insert(keys))
+    }
+
+    pub(crate) fn secrets(&self, id: InstitutionId) -> Result<SecretKeys, Error> {
+        self.with_keys(|keys| keys.secrets(id))
+    }
+
+    /// What new segments are sealed to: the present generation and its public key.
+    pub(crate) fn seal_to(&self, id: InstitutionId) -> Result<(u32, SealingPublic), Error> {
+        self.with_keys(|keys| keys.public_of(id)).map(|public| (public.generation, public.seal_to))
+    }
+
+    pub(crate) fn writer(&self, id: InstitutionId) -> Result<Arc<Writer>, Error> {
+        let mut writers = self.inner.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = writers.get(&id) {
+            return Ok(writer.clone());
+        }
+        let writer = Arc::new(self.with_keys(|keys| keys.writer(id, now(), random))?);
+        writers.insert(id, writer.clone());
+        Ok(writer)
+    }
+
+    fn policy(&self, scope: Scope, coding: Coding) -> Result<(), Error> {
+        let detail = serde_json::json!({"policy": coding.to_string(), "scope": match scope {
+            Scope::Archive => "archive",
+            Scope::Institution(_) => "institution",
+            Scope::Object(_) => "object",
+        }});
+        let object = match scope {
+            Scope::Object(id) => Some(id),
+            Scope::Institution(_) | Scope::Archive => None,
+        };
+        let event = EventDraft { object, detail, ..EventDraft::new(EventKind::Policy) };
+        self.block_on(self.registry().set_policy(scope, coding, event, now()))?;
+        Ok(())
+    }
+
+    fn queue_over(
+        &self,
+        kind: WorkKind,
+        object: Option<&str>,
+        request: &impl serde::Serialize,
+    ) -> Result<WorkItem, Error> {
+        let object = object.map(str::parse::<ObjectId>).transpose()?;
+        let institution = match object {
+            None => self.institution(DEFAULT_INSTITUTION)?,
+            Some(id) => {
+                let missing = || Error::NotFound { what: "object", name: id.to_string() };
+                self.block_on(self.registry().object(id))?.ok_or_else(missing)?.institution
+            }
+        };
+        let key = object.map_or("all".into(), |id| id.to_string());
+        self.queue(kind, institution, object, Some(key), request)
+    }
+
+    fn queue(
+        &self,
+        kind: WorkKind,
+        institution: InstitutionId,
+        object: Option<ObjectId>,
+        key: Option<String>,
+        request: &impl serde::Serialize,
+    ) -> Result<WorkItem, Error> {
+        let new = self.new_work(kind, institution, object, key, request);
+        let item = self.block_on(self.registry().enqueue(new, now()))?.item;
+        match item.status {
+            WorkStatus::Trouble => self.requeue(item.id, None),
+            _ => Ok(item),
+        }
+    }
+
+    fn new_work(
+        &self,
+        kind: WorkKind,
+        institution: InstitutionId,
+        object: Option<ObjectId>,
+        key: Option<String>,
+        request: &impl serde::Serialize,
+    ) -> NewWork {
+        let request = serde_json::to_value(request).expect("a request is plain JSON");
+        let stage = if kind == WorkKind::Ingest { Stage::Inspect } else { Stage::Run };
+        NewWork { id: WorkId(random_id()), kind, institution, object, key, request, stage }
+    }
+
+    /// Frees the work of processes of this machine that are dead, so that nobody waits for leases.
+    pub(crate) fn free_the_dead(&self) -> Result<(), Error> {
+        let filter = strongroom_registry::WorkFilter {
+            status: Some(WorkStatus::Running),
+            ..Default::default()
+        };
+        let running = self.block_on(self.registry().work_list(filter, None, 1000))?;
+        for item in running {
+            let Some(worker) = item.worker else { continue };
+            let path = alive_path(&self.inner.data, worker);
+            let dead = match std::fs::File::open(&path) {
+                Ok(file) => file.try_lock().is_ok(),
+                Err(_) => false, // of another machine, or gone: its lease lapses
+            };
+            if worker != self.inner.worker && dead {
+                let until = item.lease_until.unwrap_or_default();
+                let lease = strongroom_record::Lease { work: item.id, token: item.token, until };
+                match self.block_on(self.registry().release(&lease, now())) {
+                    Ok(_) => tracing::info!(work = %item.id, "freed the work of a dead process"),
+                    Err(strongroom_registry::Error::LeaseLost { .. }) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.inner.epoch
+    }
+}
+
+fn make(
+    runtime: &tokio::runtime::Runtime,
+    registry: &Registry,
+    data: &Path,
+    key_path: &Path,
+) -> Result<strongroom_registry::Archive, Error> {
+    let archive = ArchiveId(random_id());
+    // The key is durable before the registry names it. One left by a crash before that is of no
+    // archive, and is put aside, never deleted.
+    if key_path.exists() {
+        let aside = key_path.with_extension(format!("key.unused-{archive}"));
+        std::fs::rename(key_path, &aside)
+            .map_err(|source| Error::Unwritable { path: aside, source })?;
+    }
+    let mut keys = KeyFile::create(key_path, archive, random)?;
+    let epoch = EpochId(random_id());
+    keys.add_institution(DEFAULT_INSTITUTION, random)?;
+    let disk: Arc<dyn strongroom_vault::Disk> = Arc::new(OsDisk);
+    let mut shelves = Vec::new();
+    for name in ["a", "b"] {
+        let path = data.join("shelves").join(name);
+        if path.exists() {
+            let aside = data.join("shelves").join(format!("{name}.unused-{archive}"));
+            std::fs::rename(&path, &aside)
+                .map_err(|source| Error::Unwritable { path: aside, source })?;
+        }
+        let shelf = new_shelf(name, &path, "this-disk", None)?;
+        Vault::create_shelf(&disk, &path, &Identity::new(shelf.id, archive, 1, epoch))?;
+        shelves.push(shelf);
+    }
+    for shelf in &shelves {
+        runtime.block_on(registry.add_shelf(shelf))?;
+    }
+    runtime.block_on(registry.create_archive(archive, epoch, now()))?;
+    make_institution(runtime, registry, &mut keys, DEFAULT_INSTITUTION)?;
+    let missing = || Error::Internal("the archive was made and is not there".into());
+    runtime.block_on(registry.archive())?.ok_or_else(missing)
+}
+
+fn make_institution(
+    runtime: &tokio::runtime::Runtime,
+    registry: &Registry,
+    keys: &mut KeyFile,
+    name: &str,
+) -> Result<InstitutionId, Error> {
+    strongroom_record::check_institution(name)?;
+    let public = keys.add_institution(name, random)?;
+    let institution = Institution {
+        id: public.id,
+        name: name.into(),
+        generation: public.generation,
+        keys: public.seal_to.to_bytes(),
+        coding: None,
+        created: now(),
+    };
+    if runtime.block_on(registry.create_institution(&institution, now()))? {
+        let detail = serde_json::json!({"institution": name});
+        let event = EventDraft { detail, ..EventDraft::new(EventKind::Creation) };
+        runtime.block_on(registry.record_events(public.id, vec![event], now()))?;
+    }
+    Ok(public.id)
+}
+
+fn new_shelf(
+    name: &str,
+    path: &Path,
+    domain: &str,
+    capacity_bytes: Option<u64>,
+) -> Result<Shelf, Error> {
+    let bad = || Error::Usage(format!("{} is not UTF-8", path.display()));
+    Ok(Shelf {
+        id: ShelfId(random_id()),
+        name: name.into(),
+        location: path.to_str().ok_or_else(bad)?.into(),
+        domain: domain.into(),
+        capacity_bytes,
+        state: ShelfState::Active,
+        added: now(),
+    })
+}
+
+fn spec(shelf: &Shelf) -> Option<ShelfSpec> {
+    (shelf.state != ShelfState::Retired).then(|| ShelfSpec {
+        id: shelf.id,
+        name: shelf.name.clone(),
+        path: shelf.location.clone().into(),
+        domain: shelf.domain.clone(),
+        capacity_bytes: shelf.capacity_bytes,
+        read_only: shelf.state == ShelfState::ReadOnly,
+    })
+}
+
+fn alive_path(data: &Path, worker: WorkerId) -> PathBuf {
+    data.join("workers").join(format!("{worker}.lock"))
+}
+
+/// Locks this process's file, and removes those of the dead.
+fn hold(data: &Path, worker: WorkerId) -> Result<std::fs::File, Error> {
+    let folder = data.join("workers");
+    let io = |source| Error::Unwritable { path: folder.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(io)?;
+    let file = std::fs::File::create(alive_path(data, worker)).map_err(io)?;
+    file.lock().map_err(io)?;
+    Ok(file)
+}
+
+/// A source as its object remembers it. A path that is not UTF-8 stands in base64.
+pub(crate) fn source_text(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) => text.into(),
+        None => {
+            let bytes = path.as_os_str().as_bytes();
+            format!("base64:{}", strongroom_record::json::bytes::base64(bytes))
+        }
+    }
+}
+
+pub(crate) fn random(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the system's random source works");
+}
+
+pub(crate) fn random_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    random(&mut id);
+    id
+}
+
+pub(crate) fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

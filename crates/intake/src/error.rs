@@ -1,0 +1,211 @@
+//! What can go wrong with work, each with a code that docs/errors.md explains.
+
+use std::path::PathBuf;
+use strongroom_bag::Problem;
+use strongroom_vault::Error as VaultError;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $remedy:literal;)*) => {
+        /// A stable word for a kind of failure: cause and remedy stand under it in docs/errors.md.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Code { $($(#[$doc])* $name),* }
+        impl Code {
+            /// All codes.
+            pub const ALL: &[Code] = &[$(Code::$name),*];
+            /// The word.
+            pub fn word(self) -> &'static str {
+                match self { $(Code::$name => $word),* }
+            }
+            /// What a person can do, in a sentence.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Code::$name => $remedy),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The source's bytes, names or manifests are refused.
+    SourceRefused = "source-refused", "Mend the source, then run the deposit again; `strongroom bag validate --all-errors` lists every problem of a bag.";
+    /// The source cannot be read.
+    SourceUnreadable = "source-unreadable", "Make the file readable to this user, or leave it out, then requeue the work item.";
+    /// The source changed while it was read.
+    SourceChanged = "source-changed", "Let nobody write to the source, cancel the work item, and deposit it again.";
+    /// The object's last version came from another source.
+    SourceDiffers = "source-differs", "Name the object with --object institution/name.";
+    /// A target of a restoration exists already.
+    TargetExists = "target-exists", "Restore to a path that does not exist yet.";
+    /// A target cannot be written.
+    TargetUnwritable = "target-unwritable", "Choose a target that this user can write and that has room, then run it again.";
+    /// Too few shelves are there.
+    ShelvesMissing = "shelves-missing", "Mount the missing shelf or add one, then requeue; or deposit with --accept-degraded.";
+    /// No room.
+    NoRoom = "no-room", "Make room on the shelf or add another, then requeue the work item.";
+    /// A shelf cannot be read or written.
+    ShelfFailed = "shelf-failed", "Look at the disk under the shelf; then requeue the work item.";
+    /// Too few good shards.
+    SegmentLost = "segment-lost", "Bring back the missing shelves named in the message; then run repair.";
+    /// The key is absent, damaged or another's.
+    Key = "key", "Put the archive's key file back where `strongroom status` says it belongs.";
+    /// Something was written by a newer program.
+    Newer = "newer-format", "Use the program that wrote it, or a newer one.";
+    /// Nothing has that name or id.
+    NotFound = "not-found", "List what there is with `strongroom object list` or `strongroom work list`.";
+    /// An abbreviated id fits several things.
+    Ambiguous = "ambiguous", "Give more of the identifier.";
+    /// The request makes no sense.
+    Usage = "usage", "See --help.";
+    /// Another worker has the item now.
+    LeaseLost = "lease-lost", "Nothing: another worker goes on with it.";
+    /// A person interrupted the work.
+    Interrupted = "interrupted", "Run the same command again: it goes on where it was.";
+    /// The registry could not be read or written.
+    Registry = "registry", "Look at the disk under the data folder; nothing was half recorded.";
+    /// Something that should not be.
+    Internal = "internal", "Report it, with the message.";
+}
+
+/// Why work did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source is refused, with every problem that was found (at least one).
+    #[error("{}", describe(.0))]
+    Refused(Vec<Problem>),
+    /// A file of the source cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of the source changed while it was read, or since the work was begun.
+    #[error("{} changed while it was read: {what}", path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+        /// What is different.
+        what: String,
+    },
+    /// The object's last version came from another source.
+    #[error("{object} was deposited from {before}; this is {now}")]
+    SourceDiffers {
+        /// The object.
+        object: String,
+        /// Its last source.
+        before: String,
+        /// The source now.
+        now: String,
+    },
+    /// A restoration's target exists.
+    #[error("{} exists already", .0.display())]
+    TargetExists(PathBuf),
+    /// A target cannot be written.
+    #[error("{} cannot be written: {source}", path.display())]
+    Unwritable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Storage failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] strongroom_registry::Error),
+    /// A bag or tar could not be read.
+    #[error(transparent)]
+    Bag(#[from] strongroom_bag::Error),
+    /// Names and codings that are none.
+    #[error(transparent)]
+    Word(#[from] strongroom_record::Error),
+    /// The key file is absent, damaged or another archive's.
+    #[error("key file {}: {what}", path.display())]
+    Key {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Nothing has that name or id.
+    #[error("no {what} is `{name}`")]
+    NotFound {
+        /// The kind of thing.
+        what: &'static str,
+        /// As it was given.
+        name: String,
+    },
+    /// An abbreviation that fits several.
+    #[error("`{name}` begins the identifier of several {what}s")]
+    Ambiguous {
+        /// The kind of thing.
+        what: &'static str,
+        /// As it was given.
+        name: String,
+    },
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A restored file is not what was recorded.
+    #[error("{path}: its bytes have SHA-256 {found}, recorded is {expected}")]
+    Mismatch {
+        /// Path in the version.
+        path: String,
+        /// As recorded.
+        expected: String,
+        /// As read.
+        found: String,
+    },
+    /// A person interrupted the work.
+    #[error("interrupted")]
+    Interrupted,
+    /// Something that should not be.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The code under which docs/errors.md explains it.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Refused(_) | Error::Bag(_) => Code::SourceRefused,
+            Error::Unreadable { .. } => Code::SourceUnreadable,
+            Error::Changed { .. } => Code::SourceChanged,
+            Error::SourceDiffers { .. } => Code::SourceDiffers,
+            Error::TargetExists(_) => Code::TargetExists,
+            Error::Unwritable { .. } => Code::TargetUnwritable,
+            Error::Vault(VaultError::TooFewShelves { .. }) => Code::ShelvesMissing,
+            Error::Vault(VaultError::NoRoom { .. }) => Code::NoRoom,
+            Error::Vault(VaultError::Lost { .. }) | Error::Mismatch { .. } => Code::SegmentLost,
+            Error::Vault(VaultError::Shard { .. }) => Code::Key,
+            Error::Vault(_) => Code::ShelfFailed,
+            Error::Registry(strongroom_registry::Error::Newer { .. }) => Code::Newer,
+            Error::Registry(strongroom_registry::Error::LeaseLost { .. }) => Code::LeaseLost,
+            Error::Registry(strongroom_registry::Error::NotFound { .. }) => Code::NotFound,
+            Error::Registry(_) => Code::Registry,
+            Error::Key { .. } => Code::Key,
+            Error::NotFound { .. } => Code::NotFound,
+            Error::Ambiguous { .. } => Code::Ambiguous,
+            Error::Usage(_) | Error::Word(_) => Code::Usage,
+            Error::Interrupted => Code::Interrupted,
+            Error::Internal(_) => Code::Internal,
+        }
+    }
+
+    /// Whether the answer is no (invalid, damaged, not found), rather than that it could not be told.
+    pub fn is_no(&self) -> bool {
+        matches!(self.code(), Code::SourceRefused | Code::SegmentLost | Code::NotFound)
+    }
+}
+
+/// Problems named in one message; a report holds all of them.
+const DESCRIBED_MAX: usize = 3;
+
+fn describe(problems: &[Problem]) -> String {
+    let mut text: Vec<_> = problems.iter().take(DESCRIBED_MAX).map(|p| p.to_string()).collect();
+    if problems.len() > DESCRIBED_MAX {
+        text.push(format!("and {} more", problems.len() - DESCRIBED_MAX));
+    }
+    text.join("; ")
+}

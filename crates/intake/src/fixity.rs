@@ -1,0 +1,252 @@
+//! Checking every shard, making lost ones anew, and coding anew under another policy.
+
+use crate::archive::now;
+use crate::runner::Job;
+use crate::{Error, FixityRequest};
+use serde_json::{Value, json};
+use strongroom_record::{
+    EventDraft, EventKind, ObjectId, Outcome, Placement, PlacementState, SegmentId, SegmentState,
+    WorkStatus,
+};
+use strongroom_registry::{Batch, Finish, Recoded, Segment, SegmentsOf};
+use strongroom_vault::{Error as VaultError, Verdict};
+
+/// Segments between two commits.
+const PAGE: u32 = 64;
+/// Problems that a report names; the count is always told.
+const PROBLEMS_MAX: usize = 1000;
+
+/// Tallies of a pass over segments; kept in the checkpoint, so that an interrupted pass goes on.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+struct Tally {
+    after: Option<SegmentId>,
+    segments: u64,
+    checked: u64,
+    bytes: u64,
+    damaged: u64,
+    missing: u64,
+    repaired: u64,
+    recoded: u64,
+    problems: Vec<Value>,
+    lost: Vec<String>,
+}
+
+impl Tally {
+    fn problem(&mut self, placement: &Placement, verdict: &str) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(json!({
+                "segment": placement.segment,
+                "index": placement.index,
+                "shelf": placement.shelf,
+                "verdict": verdict.chars().take(500).collect::<String>(),
+            }));
+        }
+    }
+}
+
+/// Goes over all durable segments of the request, page by page; `work` says what to commit.
+fn over(
+    job: &Job<'_>,
+    mut work: impl FnMut(&Segment, &[Placement], &mut Tally, &mut Batch) -> Result<(), Error>,
+) -> Result<Tally, Error> {
+    let request: FixityRequest = job.request()?;
+    let object = request.object.map(|id| id.parse::<ObjectId>()).transpose()?;
+    let of = object.map_or(SegmentsOf::All, SegmentsOf::Object);
+    let archive = job.archive;
+    let registry = archive.registry();
+    let mut tally: Tally = match job.item.checkpoint.is_object() {
+        true => serde_json::from_value(job.item.checkpoint.clone())
+            .map_err(|e| Error::Internal(format!("the checkpoint is damaged: {e}")))?,
+        false => Tally::default(),
+    };
+    let what = object.map_or("everything".into(), |id| id.to_string());
+    job.progress.stage(job.item.kind, &what, job.item.stage);
+    loop {
+        let page = archive.block_on(registry.segments_of(of, tally.after, PAGE))?;
+        let Some(last) = page.last() else { return Ok(tally) };
+        let last = last.id;
+        let mut batch = Batch::default();
+        for segment in page.iter().filter(|s| s.state == SegmentState::Durable) {
+            job.stop.check()?;
+            let placements = archive.block_on(registry.placements(segment.id))?;
+            let wanted: Vec<_> =
+                placements.into_iter().filter(|p| p.coding == segment.number).collect();
+            tally.segments += 1;
+            work(segment, &wanted, &mut tally, &mut batch)?;
+            job.progress.done(1, 0);
+        }
+        tally.after = Some(last);
+        let checkpoint = serde_json::to_value(&tally)
+            .map_err(|e| Error::Internal(format!("no checkpoint: {e}")))?;
+        job.commit(Batch { checkpoint: Some(checkpoint), ..batch })?;
+    }
+}
+
+/// Reads every shard and compares it with what was signed.
+pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
+    let tally = over(job, |_, placements, tally, batch| {
+        for placement in placements {
+            let mut bytes = 0;
+            let checked = job.archive.vault().check(placement, &mut |read| {
+                bytes += read;
+                job.progress.done(0, read);
+            });
+            tally.checked += 1;
+            tally.bytes += bytes;
+            match &checked.verdict {
+                Verdict::Good => {}
+                Verdict::Damaged(why) => {
+                    tally.damaged += 1;
+                    tally.problem(placement, why);
+                }
+                Verdict::Missing(why) => {
+                    tally.missing += 1;
+                    tally.problem(placement, why);
+                }
+            }
+            let state = checked.state();
+            batch.checked.push((
+                placement.segment,
+                placement.coding,
+                placement.index,
+                state,
+                now(),
+            ));
+        }
+        Ok(())
+    })?;
+    let bad = tally.damaged + tally.missing;
+    let outcome = if bad == 0 { Outcome::Success } else { Outcome::Failure };
+    let report = json!({
+        "segments": tally.segments,
+        "checked": tally.checked,
+        "bytes": tally.bytes,
+        "damaged": tally.damaged,
+        "missing": tally.missing,
+        "problems": tally.problems,
+    });
+    let detail = json!({
+        "segments": tally.segments, "shards": tally.checked, "bytes": tally.bytes.to_string(),
+        "damaged": tally.damaged, "missing": tally.missing,
+    });
+    let note = match bad {
+        0 => format!("{} shards are good", tally.checked),
+        _ => format!(
+            "{} damaged, {} missing of {} shards: run `strongroom repair`",
+            tally.damaged, tally.missing, tally.checked
+        ),
+    };
+    end(job, EventKind::Fixity, outcome, detail, report, note)
+}
+
+/// Makes anew the shards that are known to be damaged or missing, or whose shelf is not there.
+pub(crate) fn repair(job: &Job<'_>) -> Result<(), Error> {
+    let tally = over(job, |segment, placements, tally, batch| {
+        let vault = job.archive.vault();
+        let there = |p: &Placement| {
+            p.state == PlacementState::Good
+                && vault.shelves().iter().any(|s| s.spec().id == p.shelf)
+        };
+        if placements.len() == usize::from(segment.coding.n()) && placements.iter().all(there) {
+            return Ok(());
+        }
+        match vault.repair(placements, now(), &mut |bytes| job.progress.done(0, bytes)) {
+            Ok(repaired) => {
+                tally.repaired += repaired.made.len() as u64;
+                fail::fail_point!("intake.repair.before-commit");
+                batch.placements.extend(repaired.made);
+                // What was thought bad and is good again is noted so.
+                for p in placements.iter().filter(|p| p.state != PlacementState::Good) {
+                    if !batch
+                        .placements
+                        .iter()
+                        .any(|m| m.segment == p.segment && m.index == p.index)
+                    {
+                        let good = PlacementState::Good;
+                        batch.checked.push((p.segment, p.coding, p.index, good, now()));
+                    }
+                }
+                Ok(())
+            }
+            Err(error @ (VaultError::Lost { .. } | VaultError::TooFewShelves { .. })) => {
+                tally.lost.push(error.to_string());
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    })?;
+    let outcome = if tally.lost.is_empty() { Outcome::Success } else { Outcome::Failure };
+    let report = json!({
+        "segments": tally.segments, "repaired": tally.repaired, "lost": tally.lost,
+    });
+    let detail = json!({
+        "segments": tally.segments, "repaired": tally.repaired, "lost": tally.lost.len(),
+    });
+    let note = match tally.lost.first() {
+        None => format!("{} shards made anew", tally.repaired),
+        Some(first) => format!("segment-lost: {} segments not repaired: {first}", tally.lost.len()),
+    };
+    end(job, EventKind::Repair, outcome, detail, report, note)
+}
+
+/// Codes anew what is not as the policy now wants it.
+pub(crate) fn recode(job: &Job<'_>) -> Result<(), Error> {
+    let tally = over(job, |segment, placements, tally, batch| {
+        let archive = job.archive;
+        let registry = archive.registry();
+        let policy = registry.coding_for(segment.object, segment.institution);
+        let policy = archive.block_on(policy)?;
+        let small = segment.bytes < strongroom_vault::SMALL_BYTES;
+        let coding = if small { policy.small() } else { policy };
+        if coding == segment.coding {
+            return Ok(());
+        }
+        let number = archive.block_on(registry.next_coding_number())?;
+        let writer = archive.writer(segment.institution)?;
+        let stored = archive.vault().recode(
+            segment.id,
+            placements,
+            policy,
+            number,
+            &writer,
+            now(),
+            &mut |bytes| job.progress.done(0, bytes),
+        )?;
+        fail::fail_point!("intake.recode.before-commit");
+        batch.replace_codings.push(Recoded {
+            segment: segment.id,
+            coding: stored.coding,
+            number: stored.number,
+            placements: stored.placements,
+        });
+        tally.recoded += 1;
+        Ok(())
+    })?;
+    let report = json!({"segments": tally.segments, "recoded": tally.recoded});
+    let note = format!("{} of {} segments coded anew", tally.recoded, tally.segments);
+    end(job, EventKind::Recoding, Outcome::Success, report.clone(), report, note)
+}
+
+fn end(
+    job: &Job<'_>,
+    kind: EventKind,
+    outcome: Outcome,
+    detail: Value,
+    report: Value,
+    note: String,
+) -> Result<(), Error> {
+    let event = EventDraft {
+        outcome,
+        object: job.item.object,
+        work: Some(job.item.id),
+        detail,
+        ..EventDraft::new(kind)
+    };
+    job.commit(Batch {
+        events: vec![event],
+        note: Some(note),
+        finish: Some(Finish { status: WorkStatus::Succeeded, report }),
+        ..Batch::default()
+    })?;
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! A deposit, from its source to a published version: the stages, and what stands between them.
+
+mod bagging;
+mod pack;
+mod plan;
+mod read;
+
+use crate::archive::{random_id, source_text};
+use crate::runner::Job;
+use crate::source::{Source, Stream};
+use crate::{Deposit, Error};
+use pack::{Checkpoint, Pack, Phase};
+use plan::Plan;
+use serde_json::json;
+use strongroom_bag::{Problem, rules};
+use strongroom_digest::{Algorithm, Digest};
+use strongroom_record::{
+    EventDraft, EventKind, FileKind, FileRecord, Merkle, MerkleRoot, ObjectId, ObjectName, Outcome,
+    Stage, VersionId, WorkStatus,
+};
+use strongroom_registry::{Batch, Finish, NewDraft, Publish, Version};
+
+/// Files that are read from the registry at once.
+pub(crate) const PAGE: u32 = 1000;
+
+/// Warnings that a report names; the count is always told.
+const WARNINGS_MAX: usize = 100;
+
+/// Does what is left of a deposit.
+pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
+    let request: Deposit = job.request()?;
+    let object = job.item.object.ok_or_else(|| Error::Internal("a deposit of no object".into()))?;
+    let name: ObjectName = request.object.parse()?;
+    tell(job, &name, Stage::Inspect);
+    let source = Source::open(&request.source)?;
+    let plan = Plan::of(&source, job)?;
+    let registry = job.archive.registry();
+    let draft = job.archive.block_on(registry.draft(object))?;
+    let draft = draft.filter(|draft| draft.work == job.item.id);
+    let mut checkpoint = match &draft {
+        Some(_) => Checkpoint::read(&job.item.checkpoint)?,
+        None => Checkpoint::default(),
+    };
+    let version = match draft {
+        Some(draft) => draft.id,
+        None => begin(job, &request, object, &source, &plan, &mut checkpoint)?,
+    };
+    if checkpoint.pin != source.pin()? {
+        let what = "it is another file than when the work was begun".into();
+        return Err(Error::Changed { path: source.path().to_owned(), what });
+    }
+    let latest = job.archive.block_on(registry.latest(object))?;
+    if checkpoint.phase == Phase::Payload {
+        tell(job, &name, Stage::Store);
+        job.progress.total(plan.files, plan.bytes);
+        let stream = source.stream(&checkpoint.position)?;
+        let pack = Pack::new(job, version, object, &request, latest.as_ref(), &checkpoint)?;
+        checkpoint = pack.run(stream, &plan, Phase::Payload, plan.algorithms())?;
+        if same_as_before(job, &checkpoint, latest.as_ref())? {
+            return unchanged(job, object, latest.as_ref());
+        }
+        let stage = Some(Stage::Validate);
+        checkpoint.begin(Phase::Made);
+        let checkpoint = Some(checkpoint.write()?);
+        job.commit(Batch { stage, checkpoint, ..Batch::default() })?;
+    }
+    tell(job, &name, Stage::Validate);
+    let mut warnings = plan.warnings.clone();
+    if plan.bag {
+        warnings.extend(validate(job, version, &plan)?);
+    } else if checkpoint.phase == Phase::Made {
+        let made = bagging::tag_files(job, version, &checkpoint)?;
+        let stream = Stream::made(made, checkpoint.position.entries);
+        let pack = Pack::new(job, version, object, &request, None, &checkpoint)?;
+        checkpoint = pack.run(stream, &plan, Phase::Made, vec![Algorithm::Sha256])?;
+    }
+    tell(job, &name, Stage::Record);
+    publish(job, &name, version, latest.as_ref(), &plan, checkpoint, &warnings)
+}
+
+fn tell(job: &Job<'_>, name: &ObjectName, stage: Stage) {
+    job.progress.stage(job.item.kind, &name.to_string(), stage);
+}
+
+/// Reserves room and registers the draft.
+fn begin(
+    job: &Job<'_>,
+    request: &Deposit,
+    object: ObjectId,
+    source: &Source,
+    plan: &Plan,
+    checkpoint: &mut Checkpoint,
+) -> Result<VersionId, Error> {
+    let registry = job.archive.registry();
+    let coding = job.archive.block_on(registry.coding_for(Some(object), job.item.institution))?;
+    let used = job.archive.block_on(registry.shelf_bytes())?;
+    let used = |id| used.iter().find(|(shelf, _)| *shelf == id).map_or(0, |(_, bytes)| *bytes);
+    job.archive.vault().reserve(coding, plan.bytes, used)?;
+    checkpoint.pin = source.pin()?;
+    let version = VersionId(random_id());
+    let event = EventDraft {
+        object: Some(object),
+        version: Some(version),
+        work: Some(job.item.id),
+        detail: json!({
+            "source": source_text(&request.source),
+            "files": plan.files.to_string(),
+            "bytes": plan.bytes.to_string(),
+            "bag": plan.bag,
+        }),
+        ..EventDraft::new(EventKind::Ingestion)
+    };
+    job.commit(Batch {
+        begin_draft: Some(NewDraft {
+            version,
+            object,
+            source: source_text(&request.source),
+            bag: plan.bag,
+            detail: json!({}),
+        }),
+        stage: Some(Stage::Store),
+        checkpoint: Some(checkpoint.write()?),
+        events: vec![event],
+        ..Batch::default()
+    })?;
+    Ok(version)
+}
+
+/// Whether each file of the source is in the last version, and no other.
+fn same_as_before(
+    job: &Job<'_>,
+    checkpoint: &Checkpoint,
+    latest: Option<&Version>,
+) -> Result<bool, Error> {
+    let Some(latest) = latest else { return Ok(false) };
+    if checkpoint.unchanged != checkpoint.next_number {
+        return Ok(false);
+    }
+    let mut deposited = 0;
+    each_file(job, latest.id, &mut |file| {
+        deposited += u64::from(!file.made);
+        Ok(())
+    })?;
+    Ok(deposited == checkpoint.unchanged)
+}
+
+fn unchanged(job: &Job<'_>, object: ObjectId, latest: Option<&Version>) -> Result<(), Error> {
+    let number = latest.map_or(0, |v| v.number);
+    let event = EventDraft {
+        object: Some(object),
+        version: latest.map(|v| v.id),
+        work: Some(job.item.id),
+        detail: json!({"version": number}),
+        ..EventDraft::new(EventKind::Unchanged)
+    };
+    let writing = job.archive.block_on(job.archive.registry().writing_segments(job.item.id))?;
+    job.commit(Batch {
+        abandon_draft: true,
+        give_up: writing.iter().map(|s| s.id).collect(),
+        events: vec![event],
+        note: Some(format!("nothing changed since version {number}")),
+        finish: Some(Finish {
+            status: WorkStatus::Succeeded,
+            report: json!({"outcome": "unchanged", "version": number}),
+        }),
+        ..Batch::default()
+    })?;
+    Ok(())
+}
+
+/// Compares every file of the draft with what the bag's tag files say.
+fn validate(job: &Job<'_>, version: VersionId, plan: &Plan) -> Result<Vec<Problem>, Error> {
+    let facts = plan.facts.as_ref().ok_or_else(|| Error::Internal("a bag of no facts".into()))?;
+    let mut checker = rules::Checker::new(facts);
+    let mut links = Vec::new();
+    each_file(job, version, &mut |file| {
+        match file.kind {
+            FileKind::File => checker.feed(&file.path, file.size, &digests(file)?),
+            FileKind::EmptyFolder => checker.folder(&file.path),
+            FileKind::Symlink => links.push(file.path.clone()),
+        }
+        Ok(())
+    })?;
+    for link in links {
+        if let Some(target) = bagging::resolve(job, version, &link)? {
+            checker.feed(&link, target.size, &digests(&target)?);
+        }
+    }
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        checker.finish().into_iter().partition(|p| p.is_error());
+    if errors.is_empty() { Ok(warnings) } else { Err(Error::Refused(errors)) }
+}
+
+fn digests(file: &FileRecord) -> Result<Vec<Digest>, Error> {
+    let bad = |_| Error::Internal(format!("digests of file {} are damaged", file.id));
+    let mut all = vec![Digest::from_bytes(Algorithm::Sha256, &file.sha256.0).map_err(bad)?];
+    for digest in &file.digests {
+        if let Some(algorithm) = Algorithm::parse(&digest.algorithm) {
+            all.push(Digest::from_bytes(algorithm, &digest.bytes).map_err(bad)?);
+        }
+    }
+    Ok(all)
+}
+
+/// Every file of a version, in record order, page by page.
+pub(crate) fn each_file(
+    job: &Job<'_>,
+    version: VersionId,
+    visit: &mut dyn FnMut(&FileRecord) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut next = 0;
+    loop {
+        job.stop.check()?;
+        let page = job.archive.block_on(job.archive.registry().files(version, next, PAGE))?;
+        let Some(last) = page.last() else { return Ok(()) };
+        next = last.number + 1;
+        page.iter().try_for_each(&mut *visit)?;
+    }
+}
+
+fn publish(
+    job: &Job<'_>,
+    name: &ObjectName,
+    version: VersionId,
+    latest: Option<&Version>,
+    plan: &Plan,
+    checkpoint: Checkpoint,
+    warnings: &[Problem],
+) -> Result<(), Error> {
+    let (mut merkle, mut files, mut bytes) = (Merkle::default(), 0u64, 0u64);
+    each_file(job, version, &mut |file| {
+        merkle.push(&file.leaf());
+        files += 1;
+        bytes += file.size;
+        Ok(())
+    })?;
+    let root = merkle.root();
+    let number = latest.map_or(0, |v| v.number) + 1;
+    let record = crate::record::store(job, name, version, number, plan.bag, root)?;
+    tell(job, name, Stage::Publish);
+    let outcome = if warnings.is_empty() { Outcome::Success } else { Outcome::Warning };
+    let event = |kind, outcome, files: Option<MerkleRoot>, detail| EventDraft {
+        kind,
+        outcome,
+        object: job.item.object,
+        version: Some(version),
+        work: Some(job.item.id),
+        files,
+        detail,
+    };
+    let shown: Vec<String> = warnings.iter().take(WARNINGS_MAX).map(|w| w.to_string()).collect();
+    let algorithms: Vec<_> = plan.algorithms().iter().map(|a| a.name()).collect();
+    let events = vec![
+        event(EventKind::Digest, Outcome::Success, Some(root), json!({"algorithms": algorithms})),
+        event(
+            EventKind::Validation,
+            outcome,
+            Some(root),
+            json!({
+                "bag": plan.bag, "warnings": warnings.len(), "first": shown.first(),
+            }),
+        ),
+        event(
+            EventKind::Accession,
+            Outcome::Success,
+            Some(root),
+            json!({
+                "version": number,
+                "record": record.head.to_string(),
+                "record_sha256": record.sha256.to_string(),
+                "revision": [record.revision.0, record.revision.1],
+            }),
+        ),
+    ];
+    let report = json!({
+        "outcome": "published",
+        "version": number,
+        "files": files,
+        "bytes": bytes,
+        "stored_bytes": checkpoint.stored,
+        "warnings": shown,
+    });
+    let writing = job.archive.block_on(job.archive.registry().writing_segments(job.item.id))?;
+    job.commit(Batch {
+        give_up: writing.iter().map(|s| s.id).collect(),
+        stage: Some(Stage::Publish),
+        publish: Some(Publish {
+            record: record.head,
+            record_sha256: record.sha256,
+            revision: record.revision,
+            files,
+            bytes,
+        }),
+        events,
+        note: Some(format!("version {number}: {files} files, {bytes} bytes")),
+        finish: Some(Finish { status: WorkStatus::Succeeded, report }),
+        ..Batch::default()
+    })?;
+    Ok(())
+}
+
+pub(crate) use bagging::bag_path;
+
+/// Whether a symbolic link leads to something of the version: a file, or a folder in which files lie.
+pub(crate) fn leads_somewhere(
+    job: &Job<'_>,
+    version: VersionId,
+    link: &[u8],
+) -> Result<bool, Error> {
+    bagging::leads_somewhere(job, version, link)
+}

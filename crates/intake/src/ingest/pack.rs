@@ -1,0 +1,594 @@
+//! The last stages of the pipeline: new bytes fill segments; each that is full is finished, synced
+//! and committed with the files that it completes, while the next one fills.
+
+use super::plan::Plan;
+use super::read::{self, After, BATCH_PARTS, Batch, Hashed, Part, QUEUE_BATCHES};
+use crate::archive::{now, random_id};
+use crate::runner::Job;
+use crate::source::{Entry, Kind, Position, Stream};
+use crate::{Deposit, Error, SEGMENT_BYTES};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use strongroom_digest::{Algorithm, Digest};
+use strongroom_record::json::bytes::{hex, unhex};
+use strongroom_record::{
+    Coding, CodingNumber, Extent, FileId, FileKind, FileRecord, NamedDigest, ObjectId, SegmentId,
+    SegmentKind, Sha256, VersionId,
+};
+use strongroom_registry::{self as registry, DurableSegment, NewSegment, Version};
+use strongroom_vault::keys::{SealingPublic, Writer};
+use strongroom_vault::{Put, PutSpec};
+
+/// Files of one commit: with their extents and placements they stay below the registry's bound.
+const FILES_MAX: usize = 1500;
+/// Segments that are registered before they are needed.
+const AHEAD: usize = 3;
+
+/// Which files the pipeline takes in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Those of the source.
+    #[default]
+    Payload,
+    /// The tag files made for it.
+    Made,
+}
+
+/// Where to go on: what a work item's checkpoint holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    pub(crate) phase: Phase,
+    pub(crate) pin: Option<String>,
+    pub(crate) position: Position,
+    /// Number of the next file of the draft.
+    pub(crate) next_number: u64,
+    /// Files so far that are as they were in the last version.
+    pub(crate) unchanged: u64,
+    /// Bytes that were stored anew.
+    pub(crate) stored: u64,
+    /// A file that is not ended.
+    inside: Option<Inside>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Inside {
+    id: FileId,
+    offset: u64,
+    /// States of the two hashing stages, hex.
+    states: [Option<String>; 2],
+    /// `[segment, offset, length]` each.
+    extents: Vec<(SegmentId, u64, u64)>,
+}
+
+impl Checkpoint {
+    pub(crate) fn read(value: &serde_json::Value) -> Result<Checkpoint, Error> {
+        serde_json::from_value(value.clone())
+            .map_err(|e| Error::Internal(format!("the checkpoint is damaged: {e}")))
+    }
+    pub(crate) fn write(&self) -> Result<serde_json::Value, Error> {
+        serde_json::to_value(self).map_err(|e| Error::Internal(format!("no checkpoint: {e}")))
+    }
+    pub(crate) fn begin(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.position = Position::default();
+    }
+}
+
+/// A pipeline about to run.
+pub(crate) struct Pack<'a> {
+    job: &'a Job<'a>,
+    version: VersionId,
+    object: ObjectId,
+    latest: Option<VersionId>,
+    accept_degraded: bool,
+    coding: Coding,
+    number: CodingNumber,
+    generation: u32,
+    seal_to: SealingPublic,
+    writer: Arc<Writer>,
+    checkpoint: Checkpoint,
+}
+
+impl<'a> Pack<'a> {
+    pub(crate) fn new(
+        job: &'a Job<'a>,
+        version: VersionId,
+        object: ObjectId,
+        request: &Deposit,
+        latest: Option<&Version>,
+        checkpoint: &Checkpoint,
+    ) -> Result<Pack<'a>, Error> {
+        let archive = job.archive;
+        let institution = job.item.institution;
+        let registry = archive.registry();
+        // What an earlier worker began and did not finish is never gone on with.
+        archive.block_on(registry.give_up_stale_segments(&job.lease()))?;
+        let (generation, seal_to) = archive.seal_to(institution)?;
+        Ok(Pack {
+            job,
+            version,
+            object,
+            latest: latest.map(|v| v.id),
+            accept_degraded: request.accept_degraded,
+            coding: archive.block_on(registry.coding_for(Some(object), institution))?,
+            number: archive.block_on(registry.next_coding_number())?,
+            generation,
+            seal_to,
+            writer: archive.writer(institution)?,
+            checkpoint: checkpoint.clone(),
+        })
+    }
+
+    /// Runs to the end of `stream`. Returns the checkpoint as it was committed last.
+    pub(crate) fn run(
+        self,
+        stream: Stream,
+        plan: &Plan,
+        phase: Phase,
+        algorithms: Vec<Algorithm>,
+    ) -> Result<Checkpoint, Error> {
+        let (sha, others): (Vec<_>, Vec<_>) =
+            algorithms.into_iter().partition(|a| *a == Algorithm::Sha256);
+        let inside = self.checkpoint.inside.clone();
+        let offset = inside.as_ref().map_or(0, |i| i.offset);
+        let states = inside.map_or([None, None], |i| i.states);
+        let states = states.map(|state| state.and_then(|text| unhex(&text)));
+        let plan = (phase == Phase::Payload).then_some(plan);
+        let job = self.job;
+        std::thread::scope(|scope| {
+            let (to_pack, batches) = sync_channel(QUEUE_BATCHES);
+            let (to_sha, sha_batches) = sync_channel(QUEUE_BATCHES);
+            let (sha_out, sha_in) = sync_channel(QUEUE_BATCHES);
+            let mut out = vec![to_sha, to_pack];
+            let mut hashers = vec![sha_in];
+            let mut stages = Vec::new();
+            let [sha_state, other_state] = &states;
+            let sha = &sha;
+            stages.push(
+                scope.spawn(move || read::hash(sha, sha_state.as_deref(), sha_batches, sha_out)),
+            );
+            if !others.is_empty() {
+                let (to_others, other_batches) = sync_channel(QUEUE_BATCHES);
+                let (other_out, other_in) = sync_channel(QUEUE_BATCHES);
+                out.insert(0, to_others);
+                hashers.push(other_in);
+                let others = &others;
+                stages.push(scope.spawn(move || {
+                    read::hash(others, other_state.as_deref(), other_batches, other_out)
+                }));
+            }
+            stages.push(scope.spawn(move || read::read(job, stream, plan, offset, &out)));
+            let packed = self.pack(&batches, &hashers, phase, plan);
+            drop((batches, hashers));
+            let mut failed = None;
+            for stage in stages {
+                let ended = stage.join().map_err(|_| Error::Internal("a stage panicked".into()))?;
+                if let Err(error) = ended {
+                    // What a stage says itself tells more than that its neighbour went away.
+                    let better = !matches!(error, Error::Interrupted) || job.stop.stopped();
+                    if better || failed.is_none() {
+                        failed = Some(error);
+                    }
+                }
+            }
+            match (packed, failed) {
+                (Err(error), _) if !matches!(error, Error::Interrupted) => Err(error),
+                (_, Some(error)) => Err(error),
+                (packed, None) => packed,
+            }
+        })
+    }
+
+    fn pack(
+        &self,
+        batches: &Receiver<Arc<Batch>>,
+        hashers: &[Receiver<Hashed>],
+        phase: Phase,
+        plan: Option<&Plan>,
+    ) -> Result<Checkpoint, Error> {
+        let (ids_out, ids) = channel();
+        let (closed_out, closed) = sync_channel::<Closed>(0);
+        std::thread::scope(|scope| {
+            let finisher = scope.spawn(|| self.finisher(closed, ids_out));
+            let mut packer = Packer {
+                pack: self,
+                plan,
+                phase,
+                ids,
+                closed: closed_out,
+                put: None,
+                files: Vec::new(),
+                closed_files: Vec::new(),
+                open: None,
+                at: self.checkpoint.clone(),
+                known: Known::default(),
+            };
+            let filled = packer.fill(batches, hashers);
+            let at = packer.at.clone();
+            drop(packer);
+            let finished =
+                finisher.join().map_err(|_| Error::Internal("the finisher panicked".into()))?;
+            match (filled, finished) {
+                (_, Err(error)) | (Err(error), _) => Err(error),
+                (Ok(()), Ok(())) => Ok(at),
+            }
+        })
+    }
+
+    /// Finishes and commits segments as they are closed.
+    fn finisher(&self, closed: Receiver<Closed>, ids: Sender<SegmentId>) -> Result<(), Error> {
+        let first: Vec<_> = (0..AHEAD).map(|_| self.new_segment()).collect();
+        let begun: Vec<_> = first.iter().map(|s| s.id).collect();
+        let batch = registry::Batch { begin_segments: first, ..Default::default() };
+        self.job.commit(batch)?;
+        begun.into_iter().for_each(|id| drop(ids.send(id)));
+        for Closed { put, files, checkpoint } in closed {
+            let mut batch = registry::Batch {
+                files,
+                checkpoint: Some(checkpoint.write()?),
+                ..Default::default()
+            };
+            let mut next = None;
+            if let Some(put) = put {
+                let stored = put.finish(&self.writer, now())?;
+                batch.durable.push(DurableSegment {
+                    id: stored.segment,
+                    bytes: stored.bytes,
+                    coding: stored.coding,
+                    number: stored.number,
+                    placements: stored.placements,
+                });
+                let segment = self.new_segment();
+                next = Some(segment.id);
+                batch.begin_segments.push(segment);
+            }
+            fail::fail_point!("intake.store.before-commit");
+            self.job.commit(batch)?;
+            fail::fail_point!("intake.store.after-commit");
+            if let Some(id) = next {
+                let _ = ids.send(id); // the packer may have ended
+            }
+        }
+        Ok(())
+    }
+
+    fn new_segment(&self) -> NewSegment {
+        NewSegment {
+            id: SegmentId(random_id()),
+            version: Some(self.version),
+            object: Some(self.object),
+            institution: self.job.item.institution,
+            kind: SegmentKind::Data,
+            generation: self.generation,
+            coding: self.coding,
+            number: self.number,
+        }
+    }
+
+    fn put(&self, segment: SegmentId) -> Put {
+        self.job.archive.vault().put(PutSpec {
+            segment,
+            kind: SegmentKind::Data,
+            institution: self.job.item.institution,
+            generation: self.generation,
+            seal_to: self.seal_to.clone(),
+            coding: self.coding,
+            number: self.number,
+            accept_degraded: self.accept_degraded,
+        })
+    }
+}
+
+/// A segment that is full, with what it completes.
+struct Closed {
+    put: Option<Put>,
+    files: Vec<FileRecord>,
+    checkpoint: Checkpoint,
+}
+
+struct Packer<'a> {
+    pack: &'a Pack<'a>,
+    plan: Option<&'a Plan>,
+    phase: Phase,
+    ids: Receiver<SegmentId>,
+    closed: SyncSender<Closed>,
+    put: Option<Put>,
+    /// Ended, and not yet handed to the finisher.
+    files: Vec<FileRecord>,
+    /// What the finisher was handed last: all before that is committed.
+    closed_files: Vec<FileRecord>,
+    /// A file that is not ended.
+    open: Option<OpenFile>,
+    /// Where things stand after the last batch.
+    at: Checkpoint,
+    known: Known,
+}
+
+struct OpenFile {
+    entry: Entry,
+    place: Vec<u8>,
+    id: FileId,
+    extents: Vec<Extent>,
+}
+
+impl Packer<'_> {
+    fn fill(
+        &mut self,
+        batches: &Receiver<Arc<Batch>>,
+        hashers: &[Receiver<Hashed>],
+    ) -> Result<(), Error> {
+        self.known.load(self.pack)?;
+        while let Ok(batch) = batches.recv() {
+            let mut hashed = Vec::with_capacity(hashers.len());
+            for hasher in hashers {
+                hashed.push(hasher.recv().map_err(|_| Error::Interrupted)?);
+            }
+            let held = self.put.as_ref().map_or(0, Put::bytes);
+            let full = held + batch.bytes.len() as u64 > SEGMENT_BYTES;
+            if full || self.files.len() + BATCH_PARTS > FILES_MAX {
+                self.close()?;
+            }
+            self.take(&batch, hashed)?;
+        }
+        if self.pack.job.stop.stopped() {
+            return Err(Error::Interrupted);
+        }
+        self.close()
+    }
+
+    /// Hands what is ready to the finisher.
+    fn close(&mut self) -> Result<(), Error> {
+        let closed =
+            Closed { put: self.put.take(), files: self.files.clone(), checkpoint: self.at.clone() };
+        // The finisher has said itself why it is gone.
+        self.closed.send(closed).map_err(|_| Error::Interrupted)?;
+        self.closed_files = std::mem::take(&mut self.files);
+        Ok(())
+    }
+
+    fn take(&mut self, batch: &Batch, hashed: Vec<Hashed>) -> Result<(), Error> {
+        let mut digests: Vec<_> = hashed.iter().map(|h| h.digests.iter()).collect();
+        for part in &batch.parts {
+            let ended: Vec<Digest> = match part.ends {
+                true => {
+                    digests.iter_mut().flat_map(|d| d.next().cloned().unwrap_or_default()).collect()
+                }
+                false => Vec::new(),
+            };
+            self.part(part, &batch.bytes[part.range.clone()], &ended)?;
+        }
+        let After { position, inside } = batch.after.clone();
+        self.at.position = position;
+        let mut states = hashed.into_iter().map(|h| h.state.map(|s| hex(&s)));
+        let mut state = || states.next().flatten();
+        self.at.inside = match (inside, &self.open) {
+            (Some(offset), Some(open)) => Some(Inside {
+                id: open.id,
+                offset,
+                states: [state(), state()],
+                extents: open.extents.iter().map(|e| (e.segment, e.offset, e.length)).collect(),
+            }),
+            _ => None,
+        };
+        Ok(())
+    }
+
+    fn part(&mut self, part: &Part, bytes: &[u8], digests: &[Digest]) -> Result<(), Error> {
+        if let Some((entry, place)) = &part.begin {
+            if entry.kind != Kind::File {
+                return self.not_a_file(entry, place.clone());
+            }
+            // A file that was begun by an earlier run goes on under its id.
+            let inside = self.at.inside.take();
+            let (id, extents) = match inside {
+                None => (FileId(random_id()), Vec::new()),
+                Some(inside) => {
+                    let extent = |(segment, offset, length)| Extent { segment, offset, length };
+                    (inside.id, inside.extents.into_iter().map(extent).collect())
+                }
+            };
+            let (entry, place) = (entry.clone(), place.clone());
+            self.open = Some(OpenFile { entry, place, id, extents });
+        }
+        let Some(mut open) = self.open.take() else {
+            return Err(Error::Internal("a piece of no file".into()));
+        };
+        if !part.ends {
+            self.store(bytes, &mut open.extents)?;
+            self.open = Some(open);
+            return Ok(());
+        }
+        let sha256 = sha256_of(digests)?;
+        let size = open.entry.size;
+        let uncommitted = self.closed_files.iter().chain(&self.files);
+        match self.known.get(&sha256, self.pack, uncommitted)? {
+            // Nothing is stored twice; pieces of a large one that were, are given up with it.
+            Some(extents) if size > 0 => open.extents = extents,
+            _ => {
+                self.store(bytes, &mut open.extents)?;
+                if size > 0 {
+                    self.known.add(sha256, self.at.next_number);
+                }
+            }
+        }
+        self.end(open, FileKind::File, sha256, digests, None)
+    }
+
+    /// Puts bytes into the present segment, or a new one.
+    fn store(&mut self, bytes: &[u8], extents: &mut Vec<Extent>) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.put.is_none() {
+            let id = self.ids.recv().map_err(|_| Error::Interrupted)?;
+            self.put = Some(self.pack.put(id));
+        }
+        let put = self.put.as_mut().expect("it was there, or was just begun");
+        let (segment, offset, length) = (put.segment(), put.bytes(), bytes.len() as u64);
+        put.push(bytes)?;
+        self.at.stored += length;
+        match extents.last_mut() {
+            Some(last) if last.segment == segment && last.offset + last.length == offset => {
+                last.length += length;
+            }
+            _ => extents.push(Extent { segment, offset, length }),
+        }
+        Ok(())
+    }
+
+    fn not_a_file(&mut self, entry: &Entry, place: Vec<u8>) -> Result<(), Error> {
+        let open =
+            |entry: Entry, extents| OpenFile { entry, place, id: FileId(random_id()), extents };
+        match &entry.kind {
+            Kind::Symlink(target) => {
+                let entry = Entry { size: 0, ..entry.clone() };
+                let sha256 = Sha256::of(target);
+                let target = Some(target.clone());
+                self.end(open(entry, vec![]), FileKind::Symlink, sha256, &[], target)
+            }
+            Kind::HardLink(target) => {
+                let target = strongroom_bag::path::clean(target);
+                let path = self.plan.map_or_else(|| target.to_vec(), |p| p.place_path(target));
+                let pack = self.pack;
+                let recent = self.closed_files.iter().chain(&self.files).find(|f| f.path == path);
+                let first = match recent {
+                    Some(file) => Some(file.clone()),
+                    None => {
+                        let found = pack.job.archive.registry().file_by_path(pack.version, &path);
+                        pack.job.archive.block_on(found)?
+                    }
+                };
+                let missing = || Error::Internal("a hard link's target is not recorded".into());
+                let first = first.ok_or_else(missing)?;
+                let entry = Entry { size: first.size, ..entry.clone() };
+                let mut open = open(entry, first.extents.clone());
+                open.entry.mode = first.mode;
+                self.finish_file(open, first.kind, first.sha256, first.digests, first.target)
+            }
+            _ => self.end(
+                open(entry.clone(), vec![]),
+                FileKind::EmptyFolder,
+                Sha256::of(b""),
+                &[],
+                None,
+            ),
+        }
+    }
+
+    fn end(
+        &mut self,
+        open: OpenFile,
+        kind: FileKind,
+        sha256: Sha256,
+        digests: &[Digest],
+        target: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let further = (digests.iter())
+            .filter(|d| d.algorithm() != Algorithm::Sha256)
+            .map(|d| NamedDigest {
+                algorithm: d.algorithm().name().into(),
+                bytes: d.as_bytes().to_vec(),
+            })
+            .collect();
+        self.finish_file(open, kind, sha256, further, target)
+    }
+
+    fn finish_file(
+        &mut self,
+        open: OpenFile,
+        kind: FileKind,
+        sha256: Sha256,
+        digests: Vec<NamedDigest>,
+        target: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let mut file = FileRecord {
+            id: open.id,
+            number: self.at.next_number,
+            path: open.place,
+            kind,
+            mode: open.entry.mode,
+            mtime_ns: open.entry.mtime_ns,
+            size: open.entry.size,
+            sha256,
+            digests,
+            target,
+            made: self.phase == Phase::Made,
+            format: None,
+            extents: open.extents,
+        };
+        if let Some(latest) = self.pack.latest {
+            let registry = self.pack.job.archive.registry();
+            let before = registry.file_by_path(latest, &file.path);
+            if let Some(before) = self.pack.job.archive.block_on(before)?
+                && before.same_as(&file)
+            {
+                file.id = before.id;
+                self.at.unchanged += 1;
+            }
+        }
+        self.at.next_number += 1;
+        self.files.push(file);
+        Ok(())
+    }
+}
+
+fn sha256_of(digests: &[Digest]) -> Result<Sha256, Error> {
+    let found = digests.iter().find(|d| d.algorithm() == Algorithm::Sha256);
+    let found = found.ok_or_else(|| Error::Internal("a file without SHA-256".into()))?;
+    Ok(Sha256::from_slice(found.as_bytes())?)
+}
+
+/// Contents that the object has already: of the last version, and of the draft so far.
+#[derive(Default)]
+struct Known {
+    /// In which version, as which file.
+    places: HashMap<Sha256, (VersionId, u64)>,
+    draft: Option<VersionId>,
+}
+
+impl Known {
+    fn load(&mut self, pack: &Pack<'_>) -> Result<(), Error> {
+        self.draft = Some(pack.version);
+        for version in pack.latest.into_iter().chain([pack.version]) {
+            let mut from = 0;
+            loop {
+                let registry = pack.job.archive.registry();
+                let page = registry.digests_of(version, from, super::PAGE);
+                let page = pack.job.archive.block_on(page)?;
+                let Some((_, last)) = page.last() else { break };
+                from = last + 1;
+                for (sha256, number) in page {
+                    self.places.entry(sha256).or_insert((version, number));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, sha256: Sha256, number: u64) {
+        if let Some(draft) = self.draft {
+            self.places.entry(sha256).or_insert((draft, number));
+        }
+    }
+
+    /// Where such content lies.
+    fn get<'f>(
+        &self,
+        sha256: &Sha256,
+        pack: &Pack<'_>,
+        mut uncommitted: impl Iterator<Item = &'f FileRecord>,
+    ) -> Result<Option<Vec<Extent>>, Error> {
+        let Some((version, number)) = self.places.get(sha256) else { return Ok(None) };
+        if Some(*version) == self.draft
+            && let Some(file) = uncommitted.find(|f| f.number == *number)
+        {
+            return Ok(Some(file.extents.clone()));
+        }
+        let page = pack.job.archive.registry().files(*version, *number, 1);
+        let page = pack.job.archive.block_on(page)?;
+        Ok(page.into_iter().find(|f| f.number == *number).map(|f| f.extents))
+    }
+}

@@ -1,0 +1,93 @@
+//! What can be asked for, as a work item keeps it.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use strongroom_record::Coding;
+
+/// Take a source in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Deposit {
+    /// Absolute path of the folder, file or tar.
+    #[serde(with = "path_text")]
+    pub source: PathBuf,
+    /// `institution/name` of the object.
+    pub object: String,
+    /// Policy of the object, where one was named.
+    pub policy: Option<Coding>,
+    /// Whether fewer shelves than the policy asks for will do for now.
+    pub accept_degraded: bool,
+}
+
+/// In which form an object is brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// A bag in a folder.
+    Bag,
+    /// A bag in a tar.
+    Tar,
+    /// The payload alone, as it was deposited.
+    Files,
+}
+
+/// Bring a version back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestoreRequest {
+    /// The version's id, hex.
+    pub version: String,
+    /// Where it goes: the folder or tar itself, which must not exist yet.
+    #[serde(with = "path_text")]
+    pub to: PathBuf,
+    /// How.
+    pub form: Form,
+}
+
+/// Check every shard.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FixityRequest {
+    /// Of this object only, its id in hex.
+    pub object: Option<String>,
+}
+
+/// Make anew what is missing or damaged.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RepairRequest {
+    /// Of this object only, its id in hex.
+    pub object: Option<String>,
+}
+
+/// Code what is stored under the policy that now holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RecodeRequest {
+    /// Of this object only, its id in hex.
+    pub object: Option<String>,
+}
+
+/// Paths need not be UTF-8: as text where they are, else base64 after `base64:`.
+mod path_text {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::{Path, PathBuf};
+    use strongroom_record::json::bytes;
+
+    const MARK: &str = "base64:";
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) if !text.starts_with(MARK) => s.serialize_str(text),
+            _ => {
+                s.collect_str(&format_args!("{MARK}{}", bytes::base64(path.as_os_str().as_bytes())))
+            }
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
+        let text = String::deserialize(d)?;
+        match text.strip_prefix(MARK) {
+            None => Ok(text.into()),
+            Some(coded) => bytes::unbase64(coded)
+                .map(|b| std::ffi::OsString::from_vec(b).into())
+                .ok_or_else(|| serde::de::Error::custom("a path is not base64")),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Leases work and does it; keeps the lease alive; turns what failed into trouble.
+
+use crate::archive::now;
+use crate::{Archive, Error, LEASE_SECONDS, Progress};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use strongroom_record::{
+    EventDraft, EventKind, Lease, Outcome, WorkId, WorkItem, WorkKind, WorkStatus,
+};
+use strongroom_registry::{Batch, Committed, Finish};
+
+/// How long a worker waits before it asks again for work that another process holds.
+const POLL: Duration = Duration::from_millis(200);
+/// A lease is renewed so often; well below [`LEASE_SECONDS`].
+const RENEWAL: Duration = Duration::from_secs(15);
+/// Kinds of work that this runner does.
+const KINDS: &[WorkKind] =
+    &[WorkKind::Ingest, WorkKind::Restore, WorkKind::Fixity, WorkKind::Repair, WorkKind::Recode];
+
+/// Asks work to stop at its next durable point. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for it.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    /// Whether it was asked for.
+    pub fn stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.stopped() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// How work on an item ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The item, as it stands now.
+    pub item: WorkItem,
+    /// What went wrong, where this process saw it.
+    pub error: Option<Error>,
+}
+
+/// Works off what is queued, in this process.
+#[derive(Clone)]
+pub struct Runner {
+    archive: Archive,
+    stop: Stop,
+    progress: Arc<dyn Progress>,
+}
+
+/// A work item under its lease: what each step holds.
+pub(crate) struct Job<'a> {
+    pub(crate) archive: &'a Archive,
+    pub(crate) item: WorkItem,
+    pub(crate) stop: &'a Stop,
+    pub(crate) progress: &'a dyn Progress,
+    lease: Mutex<Lease>,
+}
+
+impl Job<'_> {
+    /// Commits under the fencing token; the lease is renewed with it.
+    pub(crate) fn commit(&self, batch: Batch) -> Result<Committed, Error> {
+        let lease = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.archive.registry();
+        let seconds = LEASE_SECONDS as u32;
+        let done = self.archive.block_on(registry.commit(&lease, now(), seconds, batch))?;
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = done.lease;
+        Ok(done)
+    }
+
+    pub(crate) fn lease(&self) -> Lease {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was asked for.
+    pub(crate) fn request<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_value(self.item.request.clone()).map_err(|e| {
+            Error::Internal(format!("the request of {} is damaged: {e}", self.item.id))
+        })
+    }
+}
+
+impl Runner {
+    /// For an archive; `stop` and `progress` are shared with whoever watches.
+    pub fn new(archive: &Archive, stop: Stop, progress: Arc<dyn Progress>) -> Runner {
+        Runner { archive: archive.clone(), stop, progress }
+    }
+
+    /// Works on one item until it is ended, whoever ends it.
+    pub fn run_one(&self, id: WorkId) -> Result<Ended, Error> {
+        loop {
+            if let Some(ended) = self.try_one(Some(id))? {
+                return Ok(ended);
+            }
+            let item = self.item(id)?;
+            let waits = matches!(item.status, WorkStatus::Queued | WorkStatus::Running);
+            if !waits {
+                return Ok(Ended { item, error: None });
+            }
+            self.stop.check()?;
+            std::thread::sleep(POLL);
+            self.archive.free_the_dead()?;
+        }
+    }
+
+    /// Works off what is queued; with `stay`, waits for more until stopped.
+    pub fn run_all(&self, stay: bool) -> Result<Vec<Ended>, Error> {
+        let mut all = Vec::new();
+        while !self.stop.stopped() {
+            match self.try_one(None)? {
+                Some(ended) => all.push(ended),
+                None if stay => {
+                    all.clear(); // they were told of as they ended
+                    std::thread::sleep(POLL);
+                    self.archive.free_the_dead()?;
+                }
+                None => break,
+            }
+        }
+        Ok(all)
+    }
+
+    fn item(&self, id: WorkId) -> Result<WorkItem, Error> {
+        let missing = || Error::NotFound { what: "work item", name: id.to_string() };
+        self.archive.block_on(self.archive.registry().work(id))?.ok_or_else(missing)
+    }
+
+    fn try_one(&self, which: Option<WorkId>) -> Result<Option<Ended>, Error> {
+        let registry = self.archive.registry();
+        let lease =
+            registry.lease(self.archive.worker(), KINDS, which, now(), LEASE_SECONDS as u32);
+        let Some((item, lease)) = self.archive.block_on(lease)? else { return Ok(None) };
+        let id = item.id;
+        let job = Job {
+            archive: &self.archive,
+            item,
+            stop: &self.stop,
+            progress: self.progress.as_ref(),
+            lease: Mutex::new(lease),
+        };
+        let error = self.kept_alive(&job).err();
+        let error = match error {
+            None => None,
+            Some(Error::Interrupted) => {
+                self.archive.block_on(registry.release(&job.lease(), now()))?;
+                Some(Error::Interrupted)
+            }
+            // Another worker has it: whatever it does is right.
+            Some(Error::Registry(strongroom_registry::Error::LeaseLost { .. })) => return Ok(None),
+            Some(error) => {
+                self.trouble(&job, &error)?;
+                Some(error)
+            }
+        };
+        Ok(Some(Ended { item: self.item(id)?, error }))
+    }
+
+    fn kept_alive(&self, job: &Job<'_>) -> Result<(), Error> {
+        let done = (Mutex::new(false), Condvar::new());
+        std::thread::scope(|scope| {
+            // The heartbeat shares no thread with bulk data.
+            scope.spawn(|| {
+                let mut ended = done.0.lock().unwrap_or_else(PoisonError::into_inner);
+                while !*ended {
+                    let waited = done.1.wait_timeout(ended, RENEWAL);
+                    let (guard, time) = waited.unwrap_or_else(PoisonError::into_inner);
+                    ended = guard;
+                    if time.timed_out() && !*ended {
+                        let registry = self.archive.registry();
+                        let lease = job.lease();
+                        let renewed = registry.renew(&lease, now(), LEASE_SECONDS as u32);
+                        if let Err(error) = self.archive.block_on(renewed) {
+                            tracing::warn!(work = %job.item.id, %error, "lease not renewed");
+                        }
+                    }
+                }
+            });
+            let result = self.dispatch(job);
+            *done.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            done.1.notify_all();
+            result
+        })
+    }
+
+    fn dispatch(&self, job: &Job<'_>) -> Result<(), Error> {
+        match job.item.kind {
+            WorkKind::Ingest => crate::ingest::run(job),
+            WorkKind::Restore => crate::restore::run(job),
+            WorkKind::Fixity => crate::fixity::check(job),
+            WorkKind::Repair => crate::fixity::repair(job),
+            WorkKind::Recode => crate::fixity::recode(job),
+            WorkKind::Delete => Err(Error::Internal("deletion is not done by this worker".into())),
+        }
+    }
+
+    /// Parks the item for a person, with everything that was found.
+    fn trouble(&self, job: &Job<'_>, error: &Error) -> Result<(), Error> {
+        let problems = match error {
+            Error::Refused(problems) => problems.iter().map(|p| p.to_string()).collect(),
+            other => vec![other.to_string()],
+        };
+        let report = serde_json::json!({
+            "outcome": "trouble",
+            "code": error.code().word(),
+            "remedy": error.code().remedy(),
+            "problems": problems,
+        });
+        let kind = match job.item.kind {
+            WorkKind::Ingest => EventKind::Rejection,
+            WorkKind::Fixity => EventKind::Fixity,
+            WorkKind::Repair => EventKind::Repair,
+            WorkKind::Recode => EventKind::Recoding,
+            WorkKind::Restore => EventKind::Dissemination,
+            WorkKind::Delete => EventKind::Deletion,
+        };
+        let first: String =
+            problems.first().map_or("", String::as_str).chars().take(2000).collect();
+        let event = EventDraft {
+            outcome: Outcome::Failure,
+            object: job.item.object,
+            work: Some(job.item.id),
+            detail: serde_json::json!({"code": error.code().word(), "first": first,
+                "problems": problems.len()}),
+            ..EventDraft::new(kind)
+        };
+        let batch = Batch {
+            note: Some(format!("{}: {first}", error.code().word())),
+            events: vec![event],
+            finish: Some(Finish { status: WorkStatus::Trouble, report }),
+            ..Batch::default()
+        };
+        match job.commit(batch) {
+            Err(Error::Registry(strongroom_registry::Error::LeaseLost { .. })) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+}

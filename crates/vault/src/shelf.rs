@@ -1,0 +1,181 @@
+//! A shelf on a local directory: an identity file and a folder of logs.
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use strongroom_record::{ArchiveId, EpochId, Id as _, ShelfId};
+use strongroom_spool::{Disk, LogId, Spool, Writer};
+
+/// Name of the identity file in a shelf's directory.
+const IDENTITY: &str = "strongroom-shelf.json";
+/// The folder of its logs.
+const LOGS: &str = "logs";
+/// What the identity file says it is.
+const MAGIC: &str = "strongroom shelf";
+/// The format of shelves that this program writes.
+const FORMAT: u32 = 1;
+/// An identity file is never longer, in bytes.
+const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
+
+/// What a shelf says of itself, in a file of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    magic: String,
+    format: u32,
+    /// Its id.
+    pub shelf: ShelfId,
+    /// The archive that it belongs to.
+    pub archive: ArchiveId,
+    /// The archive's epoch when it was last written.
+    pub epoch_number: u32,
+    /// That epoch's id.
+    pub epoch: EpochId,
+}
+
+impl Identity {
+    /// Of a new shelf.
+    pub fn new(shelf: ShelfId, archive: ArchiveId, epoch_number: u32, epoch: EpochId) -> Identity {
+        Identity { magic: MAGIC.into(), format: FORMAT, shelf, archive, epoch_number, epoch }
+    }
+}
+
+/// A shelf as the registry knows it.
+#[derive(Clone, Debug)]
+pub struct ShelfSpec {
+    /// Its id.
+    pub id: ShelfId,
+    /// The name that people use.
+    pub name: String,
+    /// Its directory.
+    pub path: PathBuf,
+    /// What fails with it: shelves of one domain are lost together.
+    pub domain: String,
+    /// Most bytes that it may take, where bounded.
+    pub capacity_bytes: Option<u64>,
+    /// Nothing is written to it.
+    pub read_only: bool,
+}
+
+/// A shelf that is not there, and why.
+#[derive(Clone, Debug)]
+pub struct MissingShelf {
+    /// The shelf.
+    pub spec: ShelfSpec,
+    /// What was found in its place.
+    pub why: String,
+}
+
+/// An open shelf.
+#[derive(Debug)]
+pub struct Shelf {
+    pub(crate) spec: ShelfSpec,
+    pub(crate) spool: Spool,
+    disk: Arc<dyn Disk>,
+    identity: Identity,
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Shelf {
+    /// Makes a shelf in `dir`, which may exist but must hold no shelf. Durable when it returns.
+    pub fn create(disk: &Arc<dyn Disk>, dir: &Path, identity: &Identity) -> Result<(), Error> {
+        let io = |source| Error::Shelf { path: dir.to_owned(), source };
+        disk.create_dir(dir).map_err(io)?;
+        let file = dir.join(IDENTITY);
+        let names = disk.list(dir).map_err(io)?;
+        if names.iter().any(|name| name == IDENTITY) {
+            return Err(Error::ShelfTaken { path: dir.to_owned() });
+        }
+        disk.create_dir(&dir.join(LOGS)).map_err(io)?;
+        let text = serde_json::to_vec_pretty(identity).expect("an identity is plain JSON");
+        strongroom_spool::write_file(disk.as_ref(), &file, &text).map_err(io)?;
+        disk.sync_dir(dir).map_err(io)?;
+        match dir.parent() {
+            Some(parent) => disk.sync_dir(parent).map_err(io),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the shelf of `spec`; the error says what was found in its place.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        spec: &ShelfSpec,
+        archive: ArchiveId,
+    ) -> Result<Shelf, MissingShelf> {
+        let missing = |why: String| MissingShelf { spec: spec.clone(), why };
+        let file = spec.path.join(IDENTITY);
+        let bytes = strongroom_spool::read_file(disk.as_ref(), &file, IDENTITY_BYTES_MAX)
+            .map_err(|e| missing(format!("{} cannot be read: {e}", file.display())))?;
+        let identity: Identity = serde_json::from_slice(&bytes)
+            .map_err(|e| missing(format!("{} is no shelf's identity: {e}", file.display())))?;
+        if identity.magic != MAGIC {
+            return Err(missing(format!("{} is no shelf's identity", file.display())));
+        }
+        if identity.format > FORMAT {
+            return Err(missing(format!(
+                "its format is {}, this program knows up to {FORMAT}: use a newer one",
+                identity.format
+            )));
+        }
+        if identity.archive != archive {
+            return Err(missing(format!("it belongs to another archive, {}", identity.archive)));
+        }
+        if identity.shelf != spec.id {
+            return Err(missing(format!("another shelf, {}, stands there", identity.shelf)));
+        }
+        let spool = Spool::open(disk.clone(), &spec.path.join(LOGS), Default::default())
+            .map_err(|e| missing(format!("its logs cannot be opened: {e}")))?;
+        Ok(Shelf {
+            spec: spec.clone(),
+            spool,
+            disk: disk.clone(),
+            identity,
+            writer: Mutex::new(None),
+        })
+    }
+
+    /// What the shelf says of itself.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What the registry says of it.
+    pub fn spec(&self) -> &ShelfSpec {
+        &self.spec
+    }
+
+    /// Bytes free on its file system.
+    pub fn free_bytes(&self) -> Result<u64, Error> {
+        let io = |source| Error::Shelf { path: self.spec.path.clone(), source };
+        self.disk.free_bytes(&self.spec.path).map_err(io)
+    }
+
+    /// This process's writer, begun with the first call: its own logs, appended to by no other.
+    pub(crate) fn writer(
+        &self,
+        epoch: u32,
+        token: [u8; 16],
+        random: fn(&mut [u8]),
+    ) -> Result<Writer, Error> {
+        let mut slot = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(writer) = &*slot {
+            return Ok(writer.clone());
+        }
+        let new_id = move || {
+            let mut id = [0; 16];
+            random(&mut id);
+            LogId(id)
+        };
+        let writer = self
+            .spool
+            .writer(u64::from(epoch), token, Box::new(new_id))
+            .map_err(|source| Error::Spool { shelf: self.spec.name.clone(), source })?;
+        *slot = Some(writer.clone());
+        Ok(writer)
+    }
+
+    /// Whether `id` is this shelf's.
+    pub(crate) fn is(&self, id: ShelfId) -> bool {
+        self.spec.id.bytes() == id.bytes()
+    }
+}
