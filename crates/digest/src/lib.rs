@@ -40,10 +40,12 @@ mod error;
 mod ffi;
 mod hasher;
 pub mod limits;
+mod many;
 mod multi;
 
 pub use algorithm::{Algorithm, Algorithms, Set};
 pub use digest::Digest;
 pub use error::Error;
 pub use hasher::{Hasher, hash};
+pub use many::hash_many;
 pub use multi::MultiHasher;
