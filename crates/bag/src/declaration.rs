@@ -34,7 +34,8 @@ impl Version {
 
     /// Reads `M.N`.
     pub fn parse(text: &str) -> Option<Version> {
-        let digits = |s: &str| !s.is_empty() && s.len() <= 4 && s.bytes().all(|b| b.is_ascii_digit());
+        let digits =
+            |s: &str| !s.is_empty() && s.len() <= 4 && s.bytes().all(|b| b.is_ascii_digit());
         let (major, minor) = text.split_once('.')?;
         if !digits(major) || !digits(minor) {
             return None;
@@ -159,7 +160,8 @@ impl<'a> Line<'a> {
             });
         }
         if self.separator != " " || self.space_after {
-            let detail = format!("line {line}: expected one space after the colon and none at the end");
+            let detail =
+                format!("line {line}: expected one space after the colon and none at the end");
             problems.push(Problem::warning("loose-declaration", NAME, detail));
         }
     }
@@ -184,7 +186,11 @@ mod tests {
         let enc = "Tag-File-Character-Encoding: UTF-8\n";
         check(&format!("BagIt-Version: 1.0\n{enc}"), Some("1.0 UTF-8"), &[]);
         check(&format!("BagIt-Version: 0.97\r\n{enc}"), Some("0.97 UTF-8"), &[]);
-        check("BagIt-Version: 0.95\rTag-File-Character-Encoding: utf-16", Some("0.95 UTF-16BE"), &[]);
+        check(
+            "BagIt-Version: 0.95\rTag-File-Character-Encoding: utf-16",
+            Some("0.95 UTF-16BE"),
+            &[],
+        );
         check(&format!("BagIt-Version : 1.0\n{enc}"), Some("1.0 UTF-8"), &["bad-declaration"]);
         check(&format!("BagIt-Version : 0.97\n{enc}"), Some("0.97 UTF-8"), &["loose-declaration"]);
         check(&format!("BagIt-Version: 1.0 \n{enc}"), Some("1.0 UTF-8"), &["loose-declaration"]);

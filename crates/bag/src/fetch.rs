@@ -63,7 +63,8 @@ pub fn parse(
                     problems.push(Problem::error("unsafe-path", NAME, detail));
                 } else if !entry.path.starts_with(b"data/") {
                     let shown = path::show(&entry.path);
-                    let detail = format!("line {number}: expected a path under data/, found {shown}");
+                    let detail =
+                        format!("line {number}: expected a path under data/, found {shown}");
                     problems.push(Problem::error("outside-payload", NAME, detail));
                 } else {
                     entries.push(entry);

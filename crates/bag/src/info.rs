@@ -49,12 +49,12 @@ pub fn parse(
         if text.trim().is_empty() {
             continue;
         }
-        if text.starts_with([' ', '\t']) {
-            if let Some((_, value)) = info.last_mut() {
-                value.push(' ');
-                value.push_str(text.trim());
-                continue;
-            }
+        if text.starts_with([' ', '\t'])
+            && let Some((_, value)) = info.last_mut()
+        {
+            value.push(' ');
+            value.push_str(text.trim());
+            continue;
         }
         match text.split_once(':') {
             Some((label, value)) if !label.trim().is_empty() => {

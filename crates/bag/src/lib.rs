@@ -6,7 +6,7 @@
 //! the digests of the files that somebody read, and says what is wrong. [`validate`](mod@validate) and
 //! an ingest both stand on it, so they cannot disagree. [`create`](mod@create) makes bags.
 //!
-//! ```ignore
+//! ```
 //! use strongroom_bag::{create, validate};
 //!
 //! let place = tempfile::tempdir()?;

@@ -112,7 +112,7 @@ impl<R: Read> Reader<R> {
         let space = |b: &u8| matches!(b, b' ' | b'\t');
         let bytes = &self.line[self.line.iter().take_while(|b| space(b)).count()..];
         let name = self.algorithm.name();
-        let Some(gap) = bytes.iter().position(|b| space(b)) else {
+        let Some(gap) = bytes.iter().position(&space) else {
             return Err(wrong(format!("expected '<{name} digest> <path>', found no white space")));
         };
         let (hex, rest) = bytes.split_at(gap);
@@ -235,7 +235,10 @@ mod tests {
     #[test]
     fn names_of_manifests_are_known_in_any_case() {
         assert_eq!(parse_name(b"manifest-md5.txt"), Some((Kind::Payload, Some(Algorithm::Md5))));
-        assert_eq!(parse_name(b"tagmanifest-SHA256.txt"), Some((Kind::Tag, Some(Algorithm::Sha256))));
+        assert_eq!(
+            parse_name(b"tagmanifest-SHA256.txt"),
+            Some((Kind::Tag, Some(Algorithm::Sha256)))
+        );
         assert_eq!(parse_name(b"manifest-crc32.txt"), Some((Kind::Payload, None)));
         assert_eq!(parse_name(b"manifest.txt"), None);
         assert_eq!(name(Kind::Tag, Algorithm::Sha512), "tagmanifest-sha512.txt");

@@ -32,12 +32,7 @@ impl Problem {
 
     /// A problem that makes the bag invalid.
     pub fn error(code: &'static str, path: impl Into<Vec<u8>>, detail: impl Into<String>) -> Self {
-        Problem {
-            code,
-            severity: Severity::Error,
-            path: Some(path.into()),
-            detail: detail.into(),
-        }
+        Problem { code, severity: Severity::Error, path: Some(path.into()), detail: detail.into() }
     }
 
     /// A problem that leaves the bag valid.
@@ -103,9 +98,7 @@ impl Problems {
 
     /// All of them: errors before warnings, each in the order of their paths.
     pub fn into_vec(mut self) -> Vec<Problem> {
-        self.kept.sort_by(|a, b| {
-            (a.severity, &a.path, a.code).cmp(&(b.severity, &b.path, b.code))
-        });
+        self.kept.sort_by(|a, b| (a.severity, &a.path, a.code).cmp(&(b.severity, &b.path, b.code)));
         if self.passed_over > 0 {
             let detail = format!("{} more problems are not listed", self.passed_over);
             self.kept.push(Problem::of_bag("too-many-problems", detail));

@@ -402,9 +402,8 @@ impl Facts {
             if manifest.kind != Kind::Tag {
                 continue;
             }
-            let lists = |name: &[u8]| {
-                self.names.get(name).is_some_and(|slot| manifest.at(*slot).is_some())
-            };
+            let lists =
+                |name: &[u8]| self.names.get(name).is_some_and(|slot| manifest.at(*slot).is_some());
             // RFC 8493, 2.2.1: all payload manifests, and no tag manifest.
             for other in &self.manifests {
                 let shown = path::show(&other.name);
@@ -426,7 +425,8 @@ impl Facts {
         let listed = self.names.keys().map(|name| &**name);
         for twin in path::twins(listed) {
             // Hash order is not told to anybody: the lesser name is the first.
-            let (first, second) = (twin.first.clone().min(twin.second.clone()), twin.first.max(twin.second));
+            let (first, second) =
+                (twin.first.clone().min(twin.second.clone()), twin.first.max(twin.second));
             let shown = path::show(&first);
             let detail = format!("differs from {shown} only in case or Unicode normal form");
             self.problems.push(Problem::warning("twin-names", second, detail));

@@ -85,7 +85,8 @@ pub fn decompress<'a, R: Read + Send + 'a>(
     input: R,
 ) -> io::Result<Box<dyn Read + Send + 'a>> {
     let read = Arc::new(AtomicU64::new(0));
-    let counted = BufReader::with_capacity(256 * 1024, Counted { inner: input, read: read.clone() });
+    let counted =
+        BufReader::with_capacity(256 * 1024, Counted { inner: input, read: read.clone() });
     let bounded = |inner| Box::new(Bounded { inner, read, given: 0 });
     Ok(match container {
         Container::Folder | Container::Tar => Box::new(counted.into_inner()),
@@ -163,7 +164,10 @@ impl<R: io::BufRead> Read for Bounded<'_, R> {
         let read = self.read.load(Ordering::Relaxed);
         let max = EXPANSION_FREE_BYTES.max(read.saturating_mul(EXPANSION_RATIO_MAX));
         if self.given > max {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, Bomb { read, given: self.given }));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                Bomb { read, given: self.given },
+            ));
         }
         Ok(n)
     }

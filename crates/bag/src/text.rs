@@ -84,7 +84,8 @@ impl<R: Read> Lines<R> {
             let end = buffer.iter().position(|b| matches!(b, b'\n' | b'\r'));
             let taken = end.unwrap_or(buffer.len());
             if line.len() + taken > LINE_BYTES_MAX {
-                let what = format!("line {} is longer than {LINE_BYTES_MAX} bytes", self.number + 1);
+                let what =
+                    format!("line {} is longer than {LINE_BYTES_MAX} bytes", self.number + 1);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
             line.extend_from_slice(&buffer[..taken]);
@@ -171,8 +172,7 @@ impl<R: Read> Read for Decoded<R> {
                     let (result, read, written, errors) =
                         decoder.decode_to_utf8(input, out, self.ended);
                     self.had_errors |= errors;
-                    self.finished =
-                        self.ended && result == encoding_rs::CoderResult::InputEmpty;
+                    self.finished = self.ended && result == encoding_rs::CoderResult::InputEmpty;
                     (read, written)
                 }
                 None => {
@@ -228,7 +228,8 @@ mod tests {
         assert_eq!(lines(b"N\xfa\xf1ez", named("ISO-8859-1")), ["1:Núñez"]);
         assert_eq!(lines(b"\xef\xbb\xbfa", Encoding::Utf8), ["1:a"]);
         assert_eq!(Encoding::named("klingon"), None);
-        let long: Vec<u8> = (0..200_000u32).flat_map(|i| [if i % 70 == 0 { b'\n' } else { 0xe9 }]).collect();
+        let long: Vec<u8> =
+            (0..200_000u32).flat_map(|i| [if i % 70 == 0 { b'\n' } else { 0xe9 }]).collect();
         assert_eq!(lines(&long, named("ISO-8859-1")).len(), 2859);
     }
 

@@ -104,9 +104,8 @@ impl Walk {
         let mut path = Vec::with_capacity(self.prefix.len() + name.len());
         path.extend_from_slice(&self.prefix);
         path.extend_from_slice(name);
-        let fail = |doing, errno: rustix::io::Errno| {
-            Error::io(doing, &self.absolute(&path), errno.into())
-        };
+        let fail =
+            |doing, errno: rustix::io::Errno| Error::io(doing, &self.absolute(&path), errno.into());
         let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| fail("examine", errno))?;
         let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
@@ -135,8 +134,7 @@ impl Walk {
                 if depth >= DEPTH_MAX {
                     return Err(Error::TooDeep { path: self.absolute(&path), max: DEPTH_MAX });
                 }
-                let flags =
-                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let below = rustix::fs::openat(folder, name, flags, Mode::empty())
                     .map_err(|errno| fail("open the folder", errno))?;
                 let names = names(below.as_fd())
@@ -220,8 +218,7 @@ mod tests {
         .unwrap();
         let entries: Vec<Entry> = Walk::new(root).unwrap().map(Result::unwrap).collect();
         let paths: Vec<String> = entries.iter().map(|e| crate::path::show(&e.path)).collect();
-        let expected =
-            ["a", "b", "b/inner", "b/inner/x", "b.txt", "c", "empty", "pipe", "\\xff"];
+        let expected = ["a", "b", "b/inner", "b/inner/x", "b.txt", "c", "empty", "pipe", "\\xff"];
         assert_eq!(paths, expected);
         assert_eq!(entries[1].kind, Kind::Folder);
         assert_eq!((entries[3].size, entries[3].links), (3, 1));

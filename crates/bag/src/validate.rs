@@ -18,11 +18,12 @@ use crate::profile::{Profile, Seen};
 use crate::rules::{Checker, Facts};
 use crate::source::{self, Container};
 use crate::{Error, Progress};
+use work::{Done, Outcome};
 
 mod archive;
-mod folder;
+pub(crate) mod folder;
 mod hash;
-mod work;
+pub(crate) mod work;
 
 /// How to validate.
 #[derive(Clone, Debug, Default)]
@@ -113,17 +114,14 @@ pub fn validate(path: &Path, options: &Options, progress: &dyn Progress) -> Resu
     }
     progress.total(gathered.total.files, gathered.total.bytes);
 
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
-    let run = work::Run { facts, options, progress, threads };
+    let mut run = Run { facts, options, progress, checker, undecided: false };
     let outcome = match container {
-        Container::Folder => folder::hash(path, &run, &mut checker),
-        _ => archive::hash(path, container, &gathered, &run, &mut checker),
+        Container::Folder => folder::hash(path, &mut run),
+        _ => archive::hash(path, container, &gathered, &mut run),
     };
+    let Run { checker, undecided, .. } = run;
     match outcome {
-        Ok(undecided) => {
+        Ok(()) => {
             let payload = checker.payload();
             let stopped = checker.has_errors() && !options.all_errors;
             let problems = if stopped { checker.finish_early() } else { checker.finish() };
@@ -131,6 +129,35 @@ pub fn validate(path: &Path, options: &Options, progress: &dyn Progress) -> Resu
             Ok(Report { undecided, files: payload.files, bytes: payload.bytes, ..report })
         }
         Err(error) => unreadable(error, container, Some((facts, checker))),
+    }
+}
+
+/// A validation under way.
+struct Run<'a> {
+    facts: &'a Facts,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    checker: Checker<'a>,
+    /// Something could not be read.
+    undecided: bool,
+}
+
+impl Run<'_> {
+    /// Takes a file that is done. `false` when no more is wanted.
+    fn take(&mut self, done: Done) -> bool {
+        match done.outcome {
+            Outcome::Hashed(digests) => self.checker.feed(&done.path, done.size, &digests),
+            Outcome::Wrong(problem, unreadable) => {
+                self.undecided |= unreadable;
+                self.checker.present(&done.path);
+                self.checker.note(problem);
+            }
+            Outcome::Noted(problem, unreadable) => {
+                self.undecided |= unreadable;
+                self.checker.note(problem);
+            }
+        }
+        self.options.all_errors || !self.checker.has_errors()
     }
 }
 

@@ -4,3 +4,6 @@
 
 #[path = "bags/conformance.rs"]
 mod conformance;
+
+#[path = "bags/own.rs"]
+mod own;

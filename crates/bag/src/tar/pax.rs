@@ -73,9 +73,8 @@ pub(super) fn time_ns(value: &[u8]) -> Option<i128> {
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let nanos = (0..9).fold(0, |n, at| {
-        n * 10 + fraction.get(at).map_or(0, |digit| i128::from(digit - b'0'))
-    });
+    let nanos = (0..9)
+        .fold(0, |n, at| n * 10 + fraction.get(at).map_or(0, |digit| i128::from(digit - b'0')));
     let total = i128::from(unsigned(seconds)?) * 1_000_000_000 + nanos;
     Some(if negative { -total } else { total })
 }

@@ -184,7 +184,9 @@ impl<R: Read> Reader<R> {
             return Err(Error::Extension { offset: first, reason });
         }
         match self.input.fill(&mut block)? {
-            0 => self.warnings.push(format!("one zero block marks the end, two do (byte {offset})")),
+            0 => {
+                self.warnings.push(format!("one zero block marks the end, two do (byte {offset})"))
+            }
             n if n < BLOCK_BYTES => return Err(truncated((BLOCK_BYTES - n) as u64)),
             _ if block.iter().any(|&b| b != 0) => {
                 let at = offset + BLOCK_BYTES as u64;
@@ -207,7 +209,8 @@ impl<R: Read> Reader<R> {
                 return Ok(());
             }
             if !said && rest[..n].iter().any(|&b| b != 0) {
-                self.warnings.push(format!("bytes follow the end of the archive (after byte {at})"));
+                self.warnings
+                    .push(format!("bytes follow the end of the archive (after byte {at})"));
                 said = true;
             }
         }
@@ -267,7 +270,8 @@ impl<R: Read> Reader<R> {
         header_offset: u64,
         extensions: Extensions,
     ) -> Result<Entry, Error> {
-        let wrong = |reason: &str| Error::Extension { offset: header_offset, reason: reason.into() };
+        let wrong =
+            |reason: &str| Error::Extension { offset: header_offset, reason: reason.into() };
         let globals = std::mem::take(&mut self.globals);
         // The last record with a key holds, local ones after global ones; an empty value takes it back.
         let record = |key: &[u8]| {
@@ -391,7 +395,8 @@ impl<R: Read> Reader<R> {
             return Ok(0);
         }
         if let Some(holes) = &mut self.body.holes {
-            while holes.map.pieces.get(holes.next).is_some_and(|p| p.offset + p.length <= holes.at) {
+            while holes.map.pieces.get(holes.next).is_some_and(|p| p.offset + p.length <= holes.at)
+            {
                 holes.next += 1;
             }
             let piece = holes.map.pieces.get(holes.next);

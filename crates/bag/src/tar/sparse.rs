@@ -36,7 +36,10 @@ impl Map {
         let mut total = 0u64;
         for piece in &self.pieces {
             if piece.offset < end {
-                return Err(wrong(format!("the piece at {} overlaps the one before", piece.offset)));
+                return Err(wrong(format!(
+                    "the piece at {} overlaps the one before",
+                    piece.offset
+                )));
             }
             end = piece
                 .offset
@@ -115,7 +118,8 @@ pub(super) fn pax_0(records: &[Record], offset: u64) -> Result<Option<Map>, Erro
                 begun = Some(number()?);
             }
             b"GNU.sparse.numbytes" => {
-                let offset_in_file = begun.take().ok_or_else(|| wrong("a length without offset"))?;
+                let offset_in_file =
+                    begun.take().ok_or_else(|| wrong("a length without offset"))?;
                 let piece = Piece { offset: offset_in_file, length: number()? };
                 push(&mut pieces, piece, offset)?;
             }

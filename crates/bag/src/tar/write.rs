@@ -131,8 +131,15 @@ impl<W: Write> Writer<W> {
         if !records.is_empty() {
             let bytes = records.len() as u64;
             let name = b"PaxHeaders/entry";
-            let extension =
-                Plain { kind: b'x', prefix: b"", name, link: b"", mode: 0o644, size: bytes, seconds: 0 };
+            let extension = Plain {
+                kind: b'x',
+                prefix: b"",
+                name,
+                link: b"",
+                mode: 0o644,
+                size: bytes,
+                seconds: 0,
+            };
             self.out.write_all(&extension.block())?;
             records.resize(records.len().next_multiple_of(BLOCK_BYTES), 0);
             self.out.write_all(&records)?;
@@ -149,7 +156,8 @@ pub struct FileWriter<'a, W> {
 impl<W: Write> Write for FileWriter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() as u64 > self.writer.owed {
-            let what = format!("{} bytes more than announced", bytes.len() as u64 - self.writer.owed);
+            let what =
+                format!("{} bytes more than announced", bytes.len() as u64 - self.writer.owed);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let n = self.writer.out.write(bytes)?;

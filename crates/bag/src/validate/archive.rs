@@ -11,10 +11,10 @@ use strongroom_digest::{Digest, Set};
 
 use super::folder::{is_tag, link};
 use super::hash::{SPLIT_BYTES_MIN, split};
-use super::work::{self, Done, Finder, Job, Open, Outcome, Place, Run};
-use super::{Gathered, open, wanted};
+use super::work::{self, Done, Finder, Job, Open, Outcome, Place};
+use super::{Gathered, Run, open, wanted};
 use crate::problem::Problem;
-use crate::rules::{Checker, Facts};
+use crate::rules::Facts;
 use crate::source::Container;
 use crate::tar::{self, Entry, Kind, Reader};
 use crate::{Error, declaration, path};
@@ -155,50 +155,52 @@ pub(super) fn hash(
     path: &Path,
     container: Container,
     gathered: &Gathered,
-    run: &Run<'_>,
-    checker: &mut Checker<'_>,
-) -> Result<bool, Error> {
+    run: &mut Run<'_>,
+) -> Result<(), Error> {
     let targets = Targets::new(gathered);
     let mut known: HashMap<Vec<u8>, (u64, Vec<Digest>)> = HashMap::new();
-    let keep = |done: &Done| {
+    let fail = |error| Error::io("open", path, error);
+    let (facts, options, progress) = (run.facts, run.options, run.progress);
+    let threads = work::threads(options.threads);
+    // A target must be hashed as its links want it.
+    let all = facts.wanted();
+    let want = |name: &[u8]| match targets.names.contains(name) && !options.quick {
+        true => all,
+        false => wanted(facts, options, name),
+    };
+    let each = |done: Done| {
         if let Outcome::Hashed(digests) = &done.outcome
             && targets.names.contains(&done.path)
         {
             known.insert(done.path.clone(), (done.size, digests.clone()));
         }
+        run.take(done)
     };
-    let fail = |error| Error::io("open", path, error);
-    // A target must be hashed as its links want it.
-    let all = run.facts.wanted();
-    let want = |name: &[u8]| {
-        if targets.names.contains(name) { all } else { wanted(run.facts, run.options, name) }
-    };
-    let undecided = if container == Container::Tar {
+    if container == Container::Tar {
         let file = File::open(path).map_err(fail)?;
         let reader = Reader::with_seek(File::open(path).map_err(fail)?).map_err(fail)?;
         let find = |finder: &mut Finder<'_>| find_in_place(reader, gathered, &want, finder);
-        work::run(run, &Plain { file }, checker, find, keep)?
+        work::run(&Plain { file }, threads, progress, find, each)?;
     } else {
         let reader = Reader::new(open(path, container)?);
-        let progress = run.progress;
-        let find = |finder: &mut Finder<'_>| find_in_stream(reader, gathered, &want, finder, progress);
-        work::run(run, &Nowhere, checker, find, keep)?
-    };
+        let find =
+            |finder: &mut Finder<'_>| find_in_stream(reader, gathered, &want, finder, progress);
+        work::run(&Nowhere, threads, progress, find, each)?;
+    }
     for (link_entry, target) in gathered.links.iter().zip(&targets.of_links) {
-        match target.as_ref().and_then(|target| known.get(target)) {
-            Some((size, digests)) => checker.feed(&link_entry.path, *size, digests),
-            None => {
-                let done = match link_entry.hard {
-                    true => dangling(link_entry),
-                    false => link(link_entry.path.clone(), &link_entry.target),
-                };
-                if let Outcome::Noted(problem, _) = done.outcome {
-                    checker.note(problem);
-                }
+        let done = match target.as_ref().and_then(|target| known.get(target)) {
+            Some((size, digests)) => {
+                let (path, outcome) = (link_entry.path.clone(), Outcome::Hashed(digests.clone()));
+                Done { path, size: *size, outcome }
             }
+            None if link_entry.hard => dangling(link_entry),
+            None => link(link_entry.path.clone(), &link_entry.target),
+        };
+        if !run.take(done) {
+            break;
         }
     }
-    Ok(undecided)
+    Ok(())
 }
 
 fn dangling(link: &Link) -> Done {

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
-use super::work::{self, Done, Job, Open, Outcome, Place, Run};
-use super::{Gathered, wanted};
+use super::work::{self, Done, Job, Open, Outcome, Place};
+use super::{Gathered, Run, wanted};
 use crate::problem::Problem;
-use crate::rules::{Checker, Facts, Role, role};
+use crate::rules::{Facts, Role, role};
 use crate::tree::{Kind, Walk};
 use crate::{Error, declaration, info, path};
 
@@ -69,10 +69,11 @@ fn tag_files(root: &Path) -> Result<Vec<Vec<u8>>, Error> {
 }
 
 /// Hashes every file of the folder.
-pub(super) fn hash(root: &Path, run: &Run<'_>, checker: &mut Checker<'_>) -> Result<bool, Error> {
+pub(super) fn hash(root: &Path, run: &mut Run<'_>) -> Result<(), Error> {
     let fail = |error| Error::io("read the folder", root, error);
     let place = Folder::open(root).map_err(fail)?;
     let walk = Walk::new(root).map_err(fail)?;
+    let (facts, options, progress) = (run.facts, run.options, run.progress);
     let find = |finder: &mut work::Finder<'_>| {
         for entry in walk {
             let entry = match entry {
@@ -89,7 +90,7 @@ pub(super) fn hash(root: &Path, run: &Run<'_>, checker: &mut Checker<'_>) -> Res
                     continue;
                 }
             };
-            let wanted = wanted(run.facts, run.options, &entry.path);
+            let wanted = wanted(facts, options, &entry.path);
             let size = entry.size;
             let go_on = match &entry.kind {
                 Kind::File if wanted.is_empty() => {
@@ -124,9 +125,10 @@ pub(super) fn hash(root: &Path, run: &Run<'_>, checker: &mut Checker<'_>) -> Res
         Ok(())
     };
     if root.join("data").is_dir() {
-        checker.folder(b"data");
+        run.checker.folder(b"data");
     }
-    work::run(run, &place, checker, find, |_| {})
+    let threads = work::threads(options.threads);
+    work::run(&place, threads, progress, find, |done| run.take(done))
 }
 
 /// A link that leads to no file of the bag. No manifest can say it, so nothing can be checked.
@@ -143,18 +145,18 @@ pub(super) fn link(link: Vec<u8>, target: &[u8]) -> Done {
 }
 
 /// An open folder, whose files are opened relative to it.
-struct Folder {
+pub(crate) struct Folder {
     fd: OwnedFd,
 }
 
 impl Folder {
-    fn open(root: &Path) -> io::Result<Folder> {
+    pub(crate) fn open(root: &Path) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Folder { fd: rustix::fs::open(root, flags, Mode::empty())? })
     }
 
     /// Opens a regular file; through links only if they stay inside, and only if asked to.
-    fn file(&self, path: &[u8], link: bool) -> io::Result<File> {
+    pub(crate) fn file(&self, path: &[u8], link: bool) -> io::Result<File> {
         // Without NONBLOCK, a pipe that has taken the file's place would stop us for good.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         if !link {

@@ -7,10 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use strongroom_digest::{Digest, Set, hash};
 
-use super::Options;
 use super::hash::{SPLIT_BYTES_MIN, split, together};
 use crate::problem::Problem;
-use crate::rules::{Checker, Facts};
 use crate::tar::State;
 use crate::{Error, Progress};
 
@@ -26,24 +24,24 @@ const BATCHES_MAX: usize = 16;
 /// What a file is read by, in bytes. A file that fits is read by one call.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// What holds for a whole validation.
-pub(super) struct Run<'a> {
-    pub(super) facts: &'a Facts,
-    pub(super) options: &'a Options,
-    pub(super) progress: &'a dyn Progress,
-    pub(super) threads: usize,
+/// As many threads as the machine has processors, or as were asked for.
+pub(crate) fn threads(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
 }
 
 /// A file to hash.
-pub(super) struct Job {
-    pub(super) path: Vec<u8>,
-    pub(super) place: Place,
-    pub(super) size: u64,
-    pub(super) wanted: Set,
+pub(crate) struct Job {
+    pub(crate) path: Vec<u8>,
+    pub(crate) place: Place,
+    pub(crate) size: u64,
+    pub(crate) wanted: Set,
 }
 
 /// Where its bytes are.
-pub(super) enum Place {
+pub(crate) enum Place {
     /// In a folder, under its path; a link may be followed as long as it stays inside.
     Open { link: bool },
     /// In a tar, from this byte.
@@ -55,14 +53,14 @@ pub(super) enum Place {
 }
 
 /// A file that is done.
-pub(super) struct Done {
-    pub(super) path: Vec<u8>,
-    pub(super) size: u64,
-    pub(super) outcome: Outcome,
+pub(crate) struct Done {
+    pub(crate) path: Vec<u8>,
+    pub(crate) size: u64,
+    pub(crate) outcome: Outcome,
 }
 
 /// What came of it.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// Its digests.
     Hashed(Vec<Digest>),
     /// It is there, and this is wrong with it; it could not be read if the flag says so.
@@ -72,13 +70,13 @@ pub(super) enum Outcome {
 }
 
 /// Reads a file's bytes from where they are.
-pub(super) trait Open: Sync {
+pub(crate) trait Open: Sync {
     /// Something that reads the job's bytes; it may read beyond their end, which is then a change.
     fn open<'a>(&'a self, job: &'a Job) -> io::Result<Box<dyn io::Read + 'a>>;
 }
 
 /// The finder's end of the line.
-pub(super) struct Finder<'a> {
+pub(crate) struct Finder<'a> {
     jobs: SyncSender<Vec<Job>>,
     results: SyncSender<Vec<Done>>,
     stop: &'a AtomicBool,
@@ -88,7 +86,7 @@ pub(super) struct Finder<'a> {
 
 impl Finder<'_> {
     /// Adds a file. `false` when nobody wants more.
-    pub(super) fn push(&mut self, job: Job) -> bool {
+    pub(crate) fn push(&mut self, job: Job) -> bool {
         self.batch_bytes += job.size;
         self.batch.push(job);
         if self.batch.len() >= BATCH_FILES_MAX || self.batch_bytes >= BATCH_BYTES_MAX {
@@ -98,38 +96,39 @@ impl Finder<'_> {
     }
 
     /// Hands on what is gathered.
-    pub(super) fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         self.batch_bytes = 0;
         let batch = std::mem::take(&mut self.batch);
         (batch.is_empty() || self.jobs.send(batch).is_ok()) && !self.stopped()
     }
 
     /// Tells of a file that needs no reading, or was read already.
-    pub(super) fn tell(&self, done: Done) -> bool {
+    pub(crate) fn tell(&self, done: Done) -> bool {
         self.results.send(vec![done]).is_ok() && !self.stopped()
     }
 
-    pub(super) fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// Runs a finder and hashing threads, and feeds what they find to the checker (and to `also`). Says
-/// whether something could not be read.
-pub(super) fn run<'env, O: Open>(
-    run: &Run<'env>,
+/// Runs a finder and hashing threads, and gives what they find to `each`, until that says no.
+///
+/// # Errors
+/// The finder's.
+pub(crate) fn run<O: Open>(
     place: &O,
-    checker: &mut Checker<'_>,
+    threads: usize,
+    progress: &dyn Progress,
     find: impl FnOnce(&mut Finder<'_>) -> Result<(), Error> + Send,
-    mut also: impl FnMut(&Done),
-) -> Result<bool, Error> {
+    mut each: impl FnMut(Done) -> bool,
+) -> Result<(), Error> {
     let (job_sender, job_receiver) = sync_channel(BATCHES_MAX);
     let (result_sender, results) = sync_channel::<Vec<Done>>(BATCHES_MAX);
     let job_receiver = Mutex::new(job_receiver);
     let stop = AtomicBool::new(false);
-    let progress = run.progress;
     std::thread::scope(|scope| {
-        for _ in 0..run.threads {
+        for _ in 0..threads {
             let (results, jobs, stop) = (result_sender.clone(), &job_receiver, &stop);
             scope.spawn(move || worker(jobs, &results, stop, place, progress));
         }
@@ -146,29 +145,13 @@ pub(super) fn run<'env, O: Open>(
             finder.flush();
             outcome
         });
-        let mut undecided = false;
-        for batch in &results {
-            for done in batch {
-                also(&done);
-                match done.outcome {
-                    Outcome::Hashed(digests) => checker.feed(&done.path, done.size, &digests),
-                    Outcome::Wrong(problem, unreadable) => {
-                        undecided |= unreadable;
-                        checker.present(&done.path);
-                        checker.note(problem);
-                    }
-                    Outcome::Noted(problem, unreadable) => {
-                        undecided |= unreadable;
-                        checker.note(problem);
-                    }
-                }
-            }
-            if !run.options.all_errors && checker.has_errors() {
+        // After a no, the rest is taken and thrown away, so that nobody waits for room.
+        for done in results.iter().flatten() {
+            if !stop.load(Ordering::Relaxed) && !each(done) {
                 stop.store(true, Ordering::Relaxed);
             }
         }
-        finder.join().expect("finding does not panic")?;
-        Ok(undecided)
+        finder.join().expect("finding does not panic")
     })
 }
 
