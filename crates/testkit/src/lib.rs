@@ -2,8 +2,9 @@
 //! test may do without it. For tests only; no room uses it otherwise.
 //!
 //! ```no_run
-//! let Some(python) = strongroom_testkit::python() else { return };
-//! std::process::Command::new(python).args(["-m", "bagit", "--version"]).status()?;
+//! if let Some(python) = strongroom_testkit::python() {
+//!     std::process::Command::new(python).args(["-m", "bagit", "--version"]).status()?;
+//! }
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
