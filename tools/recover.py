@@ -22,13 +22,11 @@ from collections import defaultdict
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-BLOCK, CHUNK, TAG = 16384, 65536, 16
-RECORD = 2
+BLOCK, CHUNK, TAG, RECORD = 16384, 65536, 16, 2
 
 
 class Bad(Exception):
@@ -37,16 +35,9 @@ class Bad(Exception):
 
 # --- logs: docs/format/spool.md
 
-def crc32c_table():
-    table = []
-    for i in range(256):
-        for _ in range(8):
-            i = i >> 1 ^ (0x82F63B78 if i & 1 else 0)
-        table.append(i)
-    return table
-
-
-CRC = crc32c_table()
+CRC = range(256)
+for _ in range(8):
+    CRC = [crc >> 1 ^ (0x82F63B78 if crc & 1 else 0) for crc in CRC]
 
 
 def crc32c(data):
@@ -116,9 +107,9 @@ class Reader:
         self.data, self.at = data, at
 
     def take(self, count):
-        if count < 0 or self.at + count > len(self.data):
-            raise Bad("it is cut short")
         self.at += count
+        if self.at > len(self.data):
+            raise Bad("it is cut short")
         return self.data[self.at - count:self.at]
 
     def number(self, size):
@@ -127,7 +118,7 @@ class Reader:
 
 def verify(public, signature, message, what):
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except InvalidSignature:
         raise Bad(f"the signature of {what} is wrong") from None
 
@@ -177,57 +168,35 @@ class Shard:
         self.wrapped = r.take(r.number(2))
         if (block, chunk) != (BLOCK, CHUNK) or not 1 <= self.k <= self.n or self.index >= self.n:
             raise Bad("its header makes no sense")
-        footer = data[-48:]
-        if len(data) < header_len + 48 or footer[:8] != b"SR-TRAIL":
-            raise Bad("it does not end as a shard")
-        check = blake3(footer[:44]).digest()[:4]
+        footer = Reader(data, max(header_len, len(data) - 48)).take(48)
         trailer_len, tree_len, blocks_len, tree_at = struct.unpack_from("<IIQQ", footer, 20)
-        if footer[44:] != check or header_len + blocks_len + trailer_len != len(data):
+        if footer[:8] != b"SR-TRAIL" or footer[44:] != blake3(footer[:44]).digest()[:4]:
+            raise Bad("it does not end as a shard")
+        ends = header_len + blocks_len, header_len + blocks_len + trailer_len
+        if (tree_at, len(data)) != ends or tree_len != 32 * -(-blocks_len // BLOCK):
             raise Bad("its lengths do not agree")
-        if tree_at != header_len + blocks_len or tree_len != 32 * -(-blocks_len // BLOCK):
-            raise Bad("its tree has another size")
         self.blocks = data[header_len:tree_at]
         r = Reader(data, tree_at + tree_len)
-        claims_at = r.at
         self.plain, self.cipher, claimed = r.number(8), r.number(8), r.number(8)
         roots = [r.take(32) for _ in range(r.number(2))]
         cert = r.take(r.number(4))
-        claims = data[claims_at:r.at]
-        origin = data[r.at:r.at + 4] + data[r.at + 4:r.at + 4 + r.number(4)]
-        r.take(len(origin) - 4)
-        signature = r.take(64)
+        claims, origin_at = data[tree_at + tree_len:r.at], r.at
+        r.take(r.number(4))  # signed here as well; who coded first is not needed to restore
+        origin = data[origin_at:r.at]
         self.common = data[:60] + b"\0" + data[61:header_len]
         writer = certificate(cert, self.institution, self.kind)
-        verify(writer, signature, b"strongroom shard 1" + self.common + claims + origin, "the shard")
-        self.check_origin(origin[4:])
-        chunks = max(1, -(-self.plain // CHUNK))
+        message = b"strongroom shard 1" + self.common + claims + origin
+        verify(writer, r.take(64), message, "the shard")
         stripes, rest = divmod(self.cipher, self.k * BLOCK)
         expected = stripes * BLOCK + -(-rest // self.k)
-        if self.cipher != self.plain + TAG * chunks or not claimed == blocks_len == expected:
+        sealed = self.plain + TAG * max(1, -(-self.plain // CHUNK))
+        if self.cipher != sealed or not claimed == blocks_len == expected:
             raise Bad("its lengths are not those that were signed")
         if len(roots) != (1 if self.k == 1 else self.n):
             raise Bad("it has another number of roots")
         if blake3(self.blocks).digest() != roots[0 if self.k == 1 else self.index]:
             raise Bad("its blocks are damaged")
         self.signed = (self.common, claims, origin)
-
-    def check_origin(self, origin):
-        if not origin:
-            return
-        r = Reader(origin)
-        header = r.take(r.number(4))
-        claims, signature = origin[r.at:-64], origin[-64:]
-        h, c = Reader(header), Reader(claims)
-        c.take(24)
-        c.take(32 * c.number(2))
-        writer = certificate(c.take(c.number(4)), self.institution, self.kind)
-        message = b"strongroom shard 1" + header + claims + bytes(4)
-        verify(writer, signature, message, "the first coding")
-        h.take(74)
-        same = (header[16:48] == self.common[16:48] and header[61] == self.kind
-                and header[64:] == self.common[64:] and claims[:8] == self.plain.to_bytes(8, "little"))
-        if not same or struct.unpack_from("<II", header, 48) >= self.coding:
-            raise Bad("its first coding is of another segment")
 
 
 # --- the code: GF(2^8), 0x11d, Lagrange
@@ -251,21 +220,17 @@ def decode(shards):
         return shards[0].blocks[:length]
     points = [s.index for s in shards]
     lanes = {s.index: s.blocks for s in shards}
-    for x in range(k):
-        if x in lanes:
-            continue
+    for x in set(range(k)) - set(points):
         total = 0
         for j, point in enumerate(points):
             factor = 1
-            for m, other in enumerate(points):
-                if m != j:
-                    factor = times(factor, times(x ^ other, EXP[255 - LOG[point ^ other]]))
+            for other in set(points) - {point}:
+                factor = times(factor, times(x ^ other, EXP[255 - LOG[point ^ other]]))
             table = bytes(times(factor, byte) for byte in range(256))
             total ^= int.from_bytes(shards[j].blocks.translate(table), "little")
         lanes[x] = total.to_bytes(len(shards[0].blocks), "little")
-    size = len(shards[0].blocks)
-    stripes = (b"".join(lanes[j][at:at + BLOCK] for j in range(k)) for at in range(0, size, BLOCK))
-    return b"".join(stripes)[:length]
+    ats = range(0, len(shards[0].blocks), BLOCK)
+    return b"".join(lanes[j][at:at + BLOCK] for at in ats for j in range(k))[:length]
 
 
 # --- keys and segments
@@ -277,21 +242,15 @@ class Archive:
             keys = json.load(file)
         if keys["magic"] != "strongroom keys" or keys["format"] > 1:
             raise Bad(f"{key_path} is no key file that this script can read")
-        self.names, self.seeds = {}, {}
-        for key in keys["institutions"] + [keys["archive_key"]]:
-            institution = bytes.fromhex(key["id"])
-            self.names[institution] = key["name"]
-            for seed in key["seeds"]:
-                self.seeds[institution, seed["generation"]] = bytes.fromhex(seed["seed"])
-        self.found = scan(shelves)
-        self.last = None, b""
+        self.seeds = {(bytes.fromhex(key["id"]), seed["generation"]): bytes.fromhex(seed["seed"])
+                      for key in keys["institutions"] for seed in key["seeds"]}
+        self.found, self.last = scan(shelves), (None, None)
 
     def open(self, shard, ciphertext):
         seed = self.seeds.get((shard.institution, shard.generation))
         if seed is None:
             raise Bad("the key file has no key for it")
-        label = b"strongroom seed to sealing key 1"
-        secret = HKDF(hashes.SHA256(), 32, None, label).derive(seed)
+        secret = HKDF(hashes.SHA256(), 32, None, b"strongroom seed to sealing key 1").derive(seed)
         expanded = hashlib.shake_256(secret).digest(96)
         private = hpke.MLKEM768X25519PrivateKey(
             mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64]),
@@ -300,22 +259,11 @@ class Archive:
         info = (b"strongroom segment key 1" + struct.pack("<HB", shard.suite, shard.kind)
                 + shard.institution + struct.pack("<I", shard.generation) + shard.segment)
         gcm = AESGCM(suite.decrypt(shard.wrapped, private, info=info))
-        step, out = CHUNK + TAG, []
-        for i, at in enumerate(range(0, len(ciphertext), step)):
-            last = at + step >= len(ciphertext)
-            nonce = bytes(7) + struct.pack(">IB", i, last)
+        step, end, out = CHUNK + TAG, len(ciphertext), []
+        for at in range(0, end, step):
+            nonce = bytes(7) + struct.pack(">IB", at // step, at + step >= end)
             out.append(gcm.decrypt(nonce, ciphertext[at:at + step], None))
         return b"".join(out)
-
-    def kind_of(self, segment):
-        """From the first header that is there, unverified: a hint of what to read."""
-        for copies in self.found[segment].values():
-            for shards in copies.values():
-                for (_, path, at, _), *_ in shards:
-                    with open(path, "rb") as log:
-                        log.seek(at + 61)
-                        return log.read(1)[0]
-        return 0
 
     def segment(self, segment):
         """The plaintext of a segment, and whose it is."""
@@ -344,58 +292,57 @@ class Archive:
 
 
 def lines(plain):
-    return [json.loads(line) for line in plain.splitlines() if line]
+    return [json.loads(line) for line in plain.split(b"\n") if line]
 
 
 def get_bytes(fields, name):
-    if name in fields:
-        return fields[name].encode()
-    return base64.b64decode(fields[name + "_base64"], validate=True)
-
-
-def record(archive, head, shard):
-    """The lines of a version's files; each part is checked by the digest that its head names."""
-    files = []
-    for part in head["parts"]:
-        plain, its = archive.segment(bytes.fromhex(part["segment"]))
-        if hashlib.sha256(plain).hexdigest() != part["sha256"] or its.kind != RECORD:
-            raise Bad(f"part {part['segment']} of the record is another than its head names")
-        if its.institution != shard.institution:
-            raise Bad("a part of the record is another institution's")
-        if part["part"] == "files":
-            files += lines(plain)[1:]
-    return files
+    return fields[name].encode() if name in fields else base64.b64decode(fields[name + "_base64"])
 
 
 def heads(archive):
-    """(object, version) -> the head of the highest revision, and its shard."""
+    """(institution, name, number) -> the head of the highest whole revision, and its files."""
     best = {}
-    for segment in list(archive.found):
-        if archive.kind_of(segment) != RECORD:
-            continue
+    for segment, codings in archive.found.items():
+        _, path, at, _ = next(iter(next(iter(codings.values())).values()))[0][0]
+        with open(path, "rb") as log:
+            log.seek(at + 61)
+            if log.read(1) != bytes([RECORD]):  # a hint of what need not be read
+                continue
         try:
             plain, shard = archive.segment(segment)
-            first, *rest = lines(plain)
-            if shard.kind != RECORD or first["part"] != "head" or first["format"] > 1:
+            head = lines(plain)[0]
+            if shard.kind != RECORD or head["strongroom"] != "version record head":
                 continue
-            epoch, number = first["revision"]
-            key, revision = (first["object"], first["version"]), (epoch, int(number))
+            if head["format"] > 1 or bytes.fromhex(head["institution"]) != shard.institution:
+                raise Bad("its head is of a newer format, or of another institution")
+            revision = tuple(int(number) for number in head["revision"])
+            key = head["institution_name"], head["object_name"], head["number"]
             if key not in best or revision > best[key][0]:
-                best[key] = revision, rest[0], shard
+                best[key] = revision, files_of(archive, head, shard)
         except (Bad, KeyError, ValueError) as e:
-            print(f"passed over {segment.hex()}: {e}", file=sys.stderr)
+            print(f"passed over segment {segment.hex()}: {e}", file=sys.stderr)
     return best
 
 
+def files_of(archive, head, shard):
+    """The files of a version, links last, so that nothing is written through one."""
+    files = {}
+    for segment, digest in head["parts"]:
+        plain, part = archive.segment(bytes.fromhex(segment))
+        if hashlib.sha256(plain).hexdigest() != digest or part.institution != shard.institution:
+            raise Bad(f"part {segment} of the record is another than its head names")
+        for line in lines(plain)[1:]:
+            if line["line"] == "file":
+                files[line["id"]] = line
+            elif line["line"] == "extents":
+                files[line["id"]]["extents"] += line["extents"]
+    if len(files) != int(head["files"]):
+        raise Bad(f"{len(files)} files, its head names {head['files']}")
+    return sorted(files.values(), key=lambda f: (f["kind"] == "symlink", int(f["number"])))
+
+
 def restore(archive, files, to):
-    whole = {}
-    for line in files:
-        if "more" in line:
-            whole[line["id"]]["extents"] += line["more"]
-        elif "leaf" not in line:
-            whole[line["id"]] = line
-    folders = []
-    for file in sorted(whole.values(), key=lambda f: int(f["number"])):
+    for file in files:
         path = get_bytes(file, "path")
         if path.startswith(b"/") or b".." in path.split(b"/") or b"\0" in path:
             raise Bad(f"the path {path!r} leads out of the target")
@@ -405,22 +352,18 @@ def restore(archive, files, to):
             os.symlink(get_bytes(file, "target"), target)
         elif file["kind"] == "folder":
             os.makedirs(target, exist_ok=True)
-            folders.append((target, file))
         else:
             sha256 = hashlib.sha256()
             with open(target, "xb") as out:
                 for segment, offset, length in file["extents"]:
-                    plain = archive.segment(bytes.fromhex(segment))[0]
-                    part = plain[int(offset):int(offset) + int(length)]
-                    sha256.update(part)
-                    out.write(part)
+                    plain, at = archive.segment(bytes.fromhex(segment))[0], int(offset)
+                    sha256.update(plain[at:at + int(length)])
+                    out.write(plain[at:at + int(length)])
             if sha256.hexdigest() != file["sha256"]:
                 raise Bad(f"{path!r} is not what was recorded")
-            folders.append((target, file))
-    for target, file in reversed(folders):
-        os.chmod(target, file["mode"])
-        os.utime(target, ns=(int(file["mtime_ns"]),) * 2)
-    return len(whole)
+        if file["kind"] != "symlink":
+            os.chmod(target, file["mode"])
+        os.utime(target, ns=(int(file["mtime_ns"]),) * 2, follow_symlinks=False)
 
 
 def main():
@@ -431,26 +374,21 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--to", help="a folder that does not exist yet")
     args = parser.parse_args()
-    if not args.list and not (args.object and args.to):
+    if not (args.list or args.object and args.to):
         parser.error("give --list, or OBJECT and --to DIR")
     archive = Archive(args.key, args.shelf)
-    found = {}
-    for _, head, shard in heads(archive).values():
-        found[f"{head['institution']}/{head['name']}", head["number"]] = head, shard
-    for name, number in sorted(found) if args.list else ():
-        print(f"{name}@{number}\t{found[name, number][0]['files']} files")
-    if args.object:
+    found = heads(archive)
+    for (institution, name, number), (*_, files) in sorted(found.items()) if args.list else ():
+        print(f"{institution}/{name}@{number}\t{len(files)} files")
+    if args.object and args.to:
         name, _, number = args.object.partition("@")
-        numbers = [v for n, v in found if n == name and number in ("", str(v))]
-        if not numbers:
+        fits = [key for key in found if "/".join(key[:2]) == name and number in ("", str(key[2]))]
+        if not fits:
             raise Bad(f"no version of {args.object} is on these shelves")
-        head, shard = found[name, max(numbers)]
-        files = record(archive, head, shard)
+        files = found[max(fits)][1]
         os.mkdir(args.to)
-        count = restore(archive, files, args.to)
-        if count != int(head["files"]):
-            raise Bad(f"{count} files, recorded are {head['files']}")
-        print(f"restored {name}@{max(numbers)}: {count} files, each equal to its SHA-256")
+        restore(archive, files, args.to)
+        print(f"restored {name}@{max(fits)[2]}: {len(files)} files, each equal to its SHA-256")
 
 
 if __name__ == "__main__":
