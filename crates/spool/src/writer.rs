@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use crate::disk::DiskFile;
 use crate::error::Error;
@@ -40,8 +40,9 @@ struct Inner {
     token: [u8; 16],
     new_id: Box<dyn Fn() -> LogId + Send + Sync>,
     state: Mutex<State>,
-    /// Held while syncing: who waits for a sync waits here, and mostly finds its work done.
-    turn: Mutex<()>,
+    /// Whether a thread is syncing, for all that wait for `synced`.
+    syncing: Mutex<bool>,
+    synced: Condvar,
     /// Of the bytes ever appended, how many are durable.
     durable: AtomicU64,
     /// The first failure, in words.
@@ -92,7 +93,8 @@ impl Spool {
                 token,
                 new_id,
                 state: Mutex::new(state),
-                turn: Mutex::new(()),
+                syncing: Mutex::new(false),
+                synced: Condvar::new(),
                 durable: AtomicU64::new(0),
                 failed: OnceLock::new(),
             }),
@@ -159,18 +161,27 @@ impl Writer {
     pub fn sync(&self) -> Result<(), Error> {
         let inner = &*self.inner;
         let wanted = inner.state.lock().map_err(|_| inner.poisoned())?.appended;
-        let _turn = inner.turn.lock().map_err(|_| inner.poisoned())?;
-        inner.check()?;
-        if inner.durable.load(Ordering::Acquire) >= wanted {
-            return Ok(());
+        loop {
+            let syncing = inner.syncing.lock().map_err(|_| inner.poisoned())?;
+            let mut syncing = inner
+                .synced
+                .wait_while(syncing, |syncing| *syncing && !inner.is_durable(wanted))
+                .map_err(|_| inner.poisoned())?;
+            inner.check()?;
+            if inner.is_durable(wanted) {
+                return Ok(());
+            }
+            *syncing = true;
+            drop(syncing);
+            let _turn = Turn(inner);
+            inner.sync_all().map_err(|error| inner.fail(error))?;
         }
-        inner.sync_all().map_err(|error| inner.fail(error))
     }
 
     /// Bytes, with heads and padding, that were appended and are not durable yet.
     pub fn unsynced_bytes(&self) -> u64 {
         // A state that a panic left behind is still counted right: the sum is changed last.
-        let state = self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.appended - self.inner.durable.load(Ordering::Acquire)
     }
 }
@@ -242,7 +253,7 @@ impl Inner {
         Err(Error::Io { doing: "begin a log in", path: dir.clone(), source })
     }
 
-    /// Called by whoever has the turn. Appending goes on meanwhile, for a later sync.
+    /// Called by whoever has the [`Turn`]. Appending goes on meanwhile, for a later sync.
     fn sync_all(&self) -> Result<(), Error> {
         let Shared { disk, dir, .. } = &*self.spool.shared;
         let (logs, dir_changed, appended) = {
@@ -261,6 +272,10 @@ impl Inner {
         Ok(())
     }
 
+    fn is_durable(&self, appended: u64) -> bool {
+        self.durable.load(Ordering::Acquire) >= appended
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.failed.get().is_some() { Err(self.poisoned()) } else { Ok(()) }
     }
@@ -274,6 +289,19 @@ impl Inner {
     fn poisoned(&self) -> Error {
         let why = self.failed.get().map_or("a thread panicked while it had the writer", |why| why);
         Error::Poisoned { dir: self.spool.shared.dir.clone(), why: why.to_owned() }
+    }
+}
+
+/// The turn to sync. However it ends, those who wait are woken.
+struct Turn<'a>(&'a Inner);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.get_or_init(|| "a thread panicked while it synced".to_owned());
+        }
+        *self.0.syncing.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.synced.notify_all();
     }
 }
 
