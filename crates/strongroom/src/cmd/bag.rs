@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use strongroom_bag::profile::Profile;
 use strongroom_bag::{Problem, Severity, create, validate};
+use strongroom_digest::Algorithm;
 use strongroom_record::json::put_bytes;
 
 #[derive(Subcommand)]
@@ -26,6 +27,12 @@ pub(crate) struct Create {
     /// Leave the folder as it is, and write the bag into this tar
     #[arg(long, value_name = "FILE.tar")]
     tar: Option<PathBuf>,
+    /// Algorithms of the manifests: md5, sha1, sha224, sha256, sha384, sha512
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "sha256", value_parser = algorithm)]
+    algorithm: Vec<Algorithm>,
+    /// A line of bag-info.txt; may be given several times
+    #[arg(long, value_name = "LABEL:VALUE", value_parser = info)]
+    info: Vec<(String, String)>,
 }
 
 #[derive(Args)]
@@ -55,14 +62,62 @@ pub(crate) fn run(cx: &Context, args: Bag) -> Result<Answer, Failure> {
 }
 
 fn make(cx: &Context, args: &Create) -> Result<Answer, Failure> {
-    let options = create::Options::default();
-    let bag = match &args.tar {
-        None => create::in_place(&args.path, &options).map(|_| &args.path),
-        Some(tar) => create::into_tar(&args.path, tar, &options).map(|_| tar),
-    }?;
-    let json = json!({ "bag": bag.to_string_lossy() });
-    cx.out.value(&json, format_args!("{} is a bag", bag.display()))?;
+    let options = create::Options {
+        algorithms: args.algorithm.clone(),
+        info: args.info.clone(),
+        ..Default::default()
+    };
+    let line = Line::new();
+    line.title(format!("bag {}", args.path.display()));
+    let made = match &args.tar {
+        None => create::in_place_with(&args.path, &options, line.as_ref()),
+        Some(tar) => {
+            // Profiles want the folder in the tar to bear the tar's name.
+            let name = tar.file_stem().and_then(|name| name.to_str()).ok_or_else(|| {
+                Failure::usage(format_args!("{} is no name for a bag", tar.display()))
+            })?;
+            create::to_tar(&args.path, tar, name, &options, line.as_ref())
+        }
+    };
+    line.clear();
+    let (made, bag) = (made?, args.tar.as_ref().unwrap_or(&args.path));
+    for note in &made.notes {
+        eprintln!("note: {note}");
+    }
+    let json = json!({
+        "bag": bag.to_string_lossy(),
+        "files": made.payload.files,
+        "bytes": made.payload.bytes,
+        "notes": made.notes,
+    });
+    let files = output::count(made.payload.files, "file");
+    let size = output::bytes(made.payload.bytes);
+    cx.out.value(&json, format_args!("{} is a bag: {files}, {size}", bag.display()))?;
     Ok(Answer::Yes)
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    let found = [
+        Algorithm::Md5,
+        Algorithm::Sha1,
+        Algorithm::Sha224,
+        Algorithm::Sha256,
+        Algorithm::Sha384,
+        Algorithm::Sha512,
+    ];
+    found
+        .into_iter()
+        .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        .ok_or_else(|| format!("`{name}` is no algorithm known here"))
+}
+
+fn info(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((label, value)) if !label.trim().is_empty() => {
+            Ok((label.trim().into(), value.trim().into()))
+        }
+        _ => Err(format!("`{text}` is no LABEL:VALUE")),
+    }
 }
 
 fn check(cx: &Context, args: &Validate) -> Result<Answer, Failure> {
