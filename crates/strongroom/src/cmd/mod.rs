@@ -1,0 +1,101 @@
+//! One module for each family of commands.
+
+pub(crate) mod bag;
+pub(crate) mod bench;
+pub(crate) mod config;
+mod damage;
+pub(crate) mod demo;
+pub(crate) mod deposit;
+pub(crate) mod doctor;
+pub(crate) mod fixity;
+pub(crate) mod object;
+pub(crate) mod policy;
+pub(crate) mod restore;
+pub(crate) mod shelf;
+pub(crate) mod work;
+
+use crate::cli::{Cli, Command};
+use crate::config::Settings;
+use crate::errors::{Answer, Failure};
+use crate::output::Output;
+use strongroom_intake::{Archive, Options};
+use strongroom_record::WorkItem;
+
+/// What every command is given.
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) out: Output,
+}
+
+impl Context {
+    /// The archive that is there.
+    pub(crate) fn open(&self) -> Result<Archive, Failure> {
+        Ok(Archive::open(&self.options()?)?)
+    }
+
+    /// The archive, made where there is none; then its owner is told what to keep.
+    pub(crate) fn open_or_create(&self) -> Result<Archive, Failure> {
+        let opened = Archive::open_or_create(&self.options()?)?;
+        if opened.created {
+            let data = opened.archive.data().display();
+            let key = opened.archive.key_path().display();
+            eprintln!("A new archive was made in {data}.");
+            eprintln!("Its key is {key}. Keep a copy elsewhere too: without it nobody can read");
+            eprintln!("what is preserved, and whoever has it can read everything.");
+            eprintln!("Both shelves, a and b, are on one disk. Add another disk with:");
+            eprintln!("  strongroom shelf add /path/on/another/disk");
+        }
+        Ok(opened.archive)
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        Ok(Options { data: self.settings.data()?.to_owned() })
+    }
+}
+
+/// Does what was asked.
+pub(crate) fn run(cli: Cli, out: Output) -> Result<Answer, Failure> {
+    let context = Context { settings: Settings::gather(cli.data), out };
+    let cx = &context;
+    match cli.command {
+        Command::Demo(args) => demo::run(cx, args),
+        Command::Deposit(args) => deposit::run(cx, args),
+        Command::Work(args) => work::run(cx, args),
+        Command::Object(args) => object::run(cx, args),
+        Command::Restore(args) => restore::run(cx, args),
+        Command::Cat(args) => restore::cat(cx, args),
+        Command::Fixity(args) => fixity::run(cx, args),
+        Command::Repair(args) => fixity::repair(cx, args),
+        Command::Status(args) => fixity::status(cx, args),
+        Command::Shelf(args) => shelf::run(cx, args),
+        Command::Policy(args) => policy::run(cx, args),
+        Command::Bag(args) => bag::run(cx, args),
+        Command::Doctor(args) => doctor::run(cx, args),
+        Command::Config(args) => config::run(cx, args),
+        Command::Bench(args) => bench::run(cx, args),
+        Command::Completions(args) => config::completions(cx, args),
+        Command::Man(args) => config::man(cx, args),
+    }
+}
+
+/// The institution of this name.
+fn institution(archive: &Archive, name: &str) -> Result<strongroom_registry::Institution, Failure> {
+    let found = archive.block_on(archive.registry().institution_by_name(name))?;
+    found.ok_or_else(|| Failure::not_found(format_args!("no institution is `{name}`")))
+}
+
+/// Says that an item waits.
+fn queued(cx: &Context, item: &WorkItem) -> Result<Answer, Failure> {
+    let id = crate::output::short(item.id);
+    let line = format!("queued as {id}; strongroom work run does it");
+    cx.out.value(&work::to_json(item), line)?;
+    Ok(Answer::Yes)
+}
+
+/// A count in a report: a number, or a decimal string where it can pass 2^53; 0 where it is absent.
+fn number(report: &serde_json::Value, name: &str) -> u64 {
+    match &report[name] {
+        serde_json::Value::String(text) => text.parse().unwrap_or(0),
+        other => other.as_u64().unwrap_or(0),
+    }
+}

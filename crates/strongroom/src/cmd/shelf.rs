@@ -1,0 +1,190 @@
+//! `shelf`: the places that keep shards.
+
+use super::Context;
+use crate::errors::{Answer, Failure};
+use crate::output;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use strongroom_intake::Archive;
+
+#[derive(Subcommand)]
+pub(crate) enum Shelf {
+    /// Add a directory, best on another disk
+    Add(Add),
+    /// List shelves, with their room
+    List,
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The directory; it is made if it is not there
+    path: PathBuf,
+    /// What people call it [default: the last part of PATH]
+    #[arg(long)]
+    name: Option<String>,
+    /// What is lost together: a disk, a machine, a site [default: the disk]
+    #[arg(long)]
+    domain: Option<String>,
+    /// Most that it may take, such as 500G or 2TiB [default: the disk]
+    #[arg(long, value_parser = size)]
+    capacity: Option<u64>,
+}
+
+pub(crate) fn run(cx: &Context, args: Shelf) -> Result<Answer, Failure> {
+    match args {
+        Shelf::Add(args) => add(cx, &args),
+        Shelf::List => list(cx),
+    }
+}
+
+fn add(cx: &Context, args: &Add) -> Result<Answer, Failure> {
+    let path = std::path::absolute(&args.path).map_err(|e| Failure::io(args.path.display(), &e))?;
+    let name = match (&args.name, path.file_name()) {
+        (Some(name), _) => name.clone(),
+        (None, Some(last)) => last.to_string_lossy().into_owned(),
+        (None, None) => {
+            let why = format_args!("no name can be made of {}", path.display());
+            return Err(Failure::usage(why).hint("Name the shelf with --name."));
+        }
+    };
+    let domain = match (&args.domain, device(&path)) {
+        (Some(domain), _) => domain.clone(),
+        (None, Some(device)) => format!("disk-{device}"),
+        (None, None) => name.clone(),
+    };
+    let archive = cx.open_or_create()?;
+    let shelf = archive.add_shelf(&name, &path, &domain, args.capacity)?;
+    let json = json!({
+        "id": shelf.id,
+        "name": shelf.name,
+        "location": shelf.location,
+        "domain": shelf.domain,
+        "capacity_bytes": shelf.capacity_bytes,
+    });
+    cx.out.value(&json, format_args!("Shelf {name} is added: {}", path.display()))?;
+    // The handle knows the shelves that were there when it was opened.
+    warn_of_one_disk(&cx.open()?);
+    Ok(Answer::Yes)
+}
+
+fn list(cx: &Context) -> Result<Answer, Failure> {
+    let archive = cx.open()?;
+    let shelves = shelves(&archive)?;
+    let row = |shelf: Value| {
+        let text = |name: &str| shelf[name].as_str().unwrap_or_default().to_string();
+        let size = |name: &str| shelf[name].as_u64().map(output::bytes).unwrap_or_default();
+        let state = match text("missing") {
+            why if why.is_empty() => text("state"),
+            why => format!("MISSING: {why}"),
+        };
+        let cells = vec![
+            text("name"),
+            text("domain"),
+            size("stored_bytes"),
+            size("free_bytes"),
+            size("capacity_bytes"),
+            text("location"),
+            state,
+        ];
+        (shelf, cells)
+    };
+    let head = ["shelf", "domain", "stored", "free", "capacity", "location", "state"];
+    cx.out.table(&head, shelves.into_iter().map(row))?;
+    warn_of_one_disk(&archive);
+    Ok(Answer::Yes)
+}
+
+/// Every shelf as JSON: what the registry says, what is stored, what room there is, or why it is
+/// missing.
+pub(crate) fn shelves(archive: &Archive) -> Result<Vec<Value>, Failure> {
+    let registry = archive.registry();
+    let stored = archive.block_on(registry.shelf_bytes())?;
+    let mut rows = Vec::new();
+    for shelf in archive.block_on(registry.shelves())? {
+        let open = archive.vault().shelves().iter().find(|s| s.spec().id == shelf.id);
+        let missing = archive.vault().missing().iter().find(|m| m.spec.id == shelf.id);
+        let free = match open {
+            Some(open) => Some(open.free_bytes()?),
+            None => None,
+        };
+        rows.push(json!({
+            "id": shelf.id,
+            "name": shelf.name,
+            "location": shelf.location,
+            "domain": shelf.domain,
+            "state": shelf.state.word(),
+            "stored_bytes": stored.iter().find(|(id, _)| *id == shelf.id).map_or(0, |(_, b)| *b),
+            "free_bytes": free,
+            "capacity_bytes": shelf.capacity_bytes,
+            "device": open.and_then(|open| device(&open.spec().path)),
+            "missing": missing.map(|m| m.why.clone()),
+        }));
+    }
+    Ok(rows)
+}
+
+/// Whether there are several shelves, and all that are there are on one disk.
+pub(crate) fn on_one_disk(archive: &Archive) -> bool {
+    let shelves = archive.vault().shelves();
+    let devices: Vec<_> = shelves.iter().map(|shelf| device(&shelf.spec().path)).collect();
+    devices.len() > 1 && devices.iter().all(|d| d.is_some() && *d == devices[0])
+}
+
+fn warn_of_one_disk(archive: &Archive) {
+    if on_one_disk(archive) {
+        eprintln!("All shelves are on one disk: when it fails, everything on it is lost.");
+        eprintln!("Add another with: strongroom shelf add /path/on/another/disk");
+    }
+}
+
+/// The disk under a path (or under the nearest folder above that is there), as `major:minor`.
+pub(crate) fn device(path: &Path) -> Option<String> {
+    let dev = path.ancestors().find_map(|above| std::fs::metadata(above).ok())?.dev();
+    Some(format!("{}:{}", rustix::fs::major(dev), rustix::fs::minor(dev)))
+}
+
+/// A size such as `1000`, `500G` (decimal) or `2TiB` (binary), in bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let bad =
+        || format!("`{text}` is no size: write bytes, or a number with K, M, G, T or KiB ... TiB");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let power = |letter: &str| "KMGT".find(letter).map(|i| i as u32 + 1);
+    let factor = match (unit.trim(), unit.trim().get(..1)) {
+        ("" | "B", _) => Some(1),
+        (unit, Some(letter)) => match &unit[letter.len()..] {
+            "" | "B" => power(letter).and_then(|p| 1000u64.checked_pow(p)),
+            "i" | "iB" => power(letter).and_then(|p| 1024u64.checked_pow(p)),
+            _ => None,
+        },
+        _ => None,
+    };
+    factor.and_then(|factor| number.checked_mul(factor)).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_both_systems() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("1000", Some(1000)),
+            ("500G", Some(500_000_000_000)),
+            ("2TiB", Some(2 << 40)),
+            ("1 KB", Some(1000)),
+            ("", None),
+            ("G", None),
+            ("1X", None),
+            ("-1", None),
+            ("1€", None),
+            ("99999999999T", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `work`: what is queued, what runs, what is in trouble.
+
+use super::Context;
+use crate::errors::{Answer, Failure};
+use crate::interrupt::stop_on_signals;
+use crate::output;
+use crate::progress::Line;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use strongroom_intake::{Archive, Ended, Runner, Stop};
+use strongroom_record::{Stage, WorkItem, WorkKind, WorkStatus};
+use strongroom_registry::WorkFilter;
+
+#[derive(Subcommand)]
+pub(crate) enum Work {
+    /// Work off whatever is queued
+    Run(Run),
+    /// List work items
+    List(List),
+    /// Show one work item with its whole state
+    Show(Show),
+    /// Put a work item back into the queue
+    Requeue(Requeue),
+    /// Give a work item up
+    Cancel(Show),
+}
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// Stay, and take what is queued later too
+    #[arg(long)]
+    stay: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    /// Only those with this status: queued, running, trouble, succeeded, cancelled
+    #[arg(long, value_parser = WorkStatus::parse)]
+    status: Option<WorkStatus>,
+    /// Only of this kind: ingest, restore, fixity, repair, recode
+    #[arg(long, value_parser = WorkKind::parse)]
+    kind: Option<WorkKind>,
+}
+
+#[derive(Args)]
+pub(crate) struct Show {
+    /// The work item's id, or the beginning of it
+    id: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Requeue {
+    /// The work item's id, or the beginning of it
+    id: String,
+    /// At this stage: inspect, store, validate, record, publish, run [default: where it was]
+    #[arg(long, value_parser = Stage::parse)]
+    stage: Option<Stage>,
+}
+
+pub(crate) fn run(cx: &Context, args: Work) -> Result<Answer, Failure> {
+    match args {
+        Work::Run(args) => work_off(cx, &args),
+        Work::List(args) => list(cx, &args),
+        Work::Show(args) => show(cx, &args),
+        Work::Requeue(args) => {
+            let archive = cx.open()?;
+            let item = archive.requeue(archive.find_work(&args.id)?.id, args.stage)?;
+            let id = output::short(item.id);
+            let line =
+                format!("{id} waits at stage {}. Go on with: strongroom work run", item.stage);
+            cx.out.value(&to_json(&item), line)?;
+            Ok(Answer::Yes)
+        }
+        Work::Cancel(args) => {
+            let archive = cx.open()?;
+            let item = archive.cancel(archive.find_work(&args.id)?.id)?;
+            let line =
+                format!("{} is cancelled; its record and events stay.", output::short(item.id));
+            cx.out.value(&to_json(&item), line)?;
+            Ok(Answer::Yes)
+        }
+    }
+}
+
+/// Works on items in this process, with progress and a way to stop.
+pub(crate) struct Worker {
+    runner: Runner,
+    stop: Stop,
+    line: std::sync::Arc<Line>,
+}
+
+impl Worker {
+    /// Ctrl-C is heard from now on.
+    pub(crate) fn new(archive: &Archive) -> Worker {
+        let (stop, line) = (stop_on_signals(), Line::new());
+        Worker { runner: Runner::new(archive, stop.clone(), line.clone()), stop, line }
+    }
+
+    /// Works on one item to its end. What the item ended with is in [`Ended`].
+    pub(crate) fn end(&self, item: &WorkItem) -> Result<Ended, Failure> {
+        let ended = self.runner.run_one(item.id);
+        self.line.clear();
+        Ok(ended?)
+    }
+
+    /// Works on one item to its good end.
+    pub(crate) fn succeed(&self, item: &WorkItem) -> Result<WorkItem, Failure> {
+        let ended = self.end(item)?;
+        match failure_of(&ended) {
+            Some(failure) => Err(failure),
+            None => Ok(ended.item),
+        }
+    }
+
+    /// Whether a person asked to stop.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.stopped()
+    }
+}
+
+/// Why an item did not end well, with what to do about the item.
+pub(crate) fn failure_of(ended: &Ended) -> Option<Failure> {
+    let (item, id) = (&ended.item, output::short(ended.item.id));
+    let failure = match &ended.error {
+        Some(error) => Failure::of(error),
+        None if item.status == WorkStatus::Succeeded => return None,
+        None => Failure::internal(format_args!("work item {id} is {}: {}", item.status, item.note)),
+    };
+    Some(match item.status {
+        WorkStatus::Trouble => {
+            let hint = format!(
+                "{}\n  Its state is kept: strongroom work show {id}; strongroom work requeue {id}; \
+                 strongroom work cancel {id}",
+                failure.hint
+            );
+            failure.hint(hint)
+        }
+        _ => failure,
+    })
+}
+
+/// A work item as JSON.
+pub(crate) fn to_json(item: &WorkItem) -> Value {
+    json!({
+        "id": item.id,
+        "kind": item.kind,
+        "institution": item.institution,
+        "object": item.object,
+        "key": item.key,
+        "stage": item.stage,
+        "status": item.status,
+        "attempts": item.attempts,
+        "worker": item.worker,
+        "lease_until": item.lease_until.map(|t| t.to_string()),
+        "request": item.request,
+        "note": item.note,
+        "report": item.report,
+        "created": item.created.to_string(),
+        "updated": item.updated.to_string(),
+    })
+}
+
+fn work_off(cx: &Context, args: &Run) -> Result<Answer, Failure> {
+    let archive = cx.open()?;
+    let worker = Worker::new(&archive);
+    let ended = worker.runner.run_all(args.stay);
+    worker.line.clear();
+    let ended = ended?;
+    let mut failed = 0;
+    for ended in &ended {
+        if let Some(failure) = failure_of(ended) {
+            failed += 1;
+            failure.say();
+        }
+    }
+    let items: Vec<_> = ended.iter().map(|ended| to_json(&ended.item)).collect();
+    let line =
+        format!("{} worked on, {failed} not ended well", output::count(items.len() as u64, "item"));
+    cx.out.value(&Value::Array(items), line)?;
+    Ok(Answer::of(failed == 0))
+}
+
+fn list(cx: &Context, args: &List) -> Result<Answer, Failure> {
+    let archive = cx.open()?;
+    let filter = WorkFilter { status: args.status, kind: args.kind, object: None };
+    let mut list = cx.out.list();
+    let mut after = None;
+    loop {
+        let items = archive.block_on(archive.registry().work_list(filter, after, PAGE_ROWS))?;
+        for item in &items {
+            let what = item.key.as_deref().unwrap_or("");
+            let line = format!(
+                "{}  {:<9}  {:<8}  {:<8}  {}  {what}{}",
+                output::short(item.id),
+                item.status,
+                item.kind,
+                item.stage,
+                output::time(item.updated),
+                if item.note.is_empty() { String::new() } else { format!("  ({})", item.note) },
+            );
+            list.row(&to_json(item), line)?;
+        }
+        match items.last() {
+            Some(last) if items.len() == PAGE_ROWS as usize => after = Some(last.id),
+            _ => break,
+        }
+    }
+    if list.end()? == 0 {
+        eprintln!("No work items.");
+    }
+    Ok(Answer::Yes)
+}
+
+/// Rows that are asked of the registry at once.
+pub(crate) const PAGE_ROWS: u32 = 1000;
+
+fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
+    let archive = cx.open()?;
+    let item = archive.find_work(&args.id)?;
+    let mut lines = vec![
+        format!("work item  {}", item.id),
+        format!("kind       {}", item.kind),
+        format!(
+            "status     {}, at stage {}, begun {}",
+            item.status,
+            item.stage,
+            times(item.attempts)
+        ),
+        format!("created    {}", output::time(item.created)),
+        format!("updated    {}", output::time(item.updated)),
+    ];
+    if let Some(key) = &item.key {
+        lines.push(format!("works on   {key}"));
+    }
+    if !item.note.is_empty() {
+        lines.push(format!("note       {}", item.note));
+    }
+    lines.push(format!("request    {}", item.request));
+    if !item.report.is_null() {
+        lines.push(format!("report     {:#}", item.report));
+    }
+    cx.out.value(&to_json(&item), lines.join("\n"))?;
+    Ok(Answer::Yes)
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".into(),
+        count => format!("{count} times"),
+    }
+}

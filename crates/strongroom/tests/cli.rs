@@ -1,0 +1,274 @@
+//! The program as a user has it: the real binary, run in folders of its own.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A user: a folder with an archive in it.
+struct User {
+    place: tempfile::TempDir,
+}
+
+impl User {
+    fn new() -> User {
+        User { place: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn run(&self, args: &[&dyn AsRef<OsStr>]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_strongroom"))
+            .env_remove("STRONGROOM_DATA")
+            .env_remove("STRONGROOM_LOG")
+            .env("HOME", self.path("home"))
+            .env("XDG_DATA_HOME", self.path("xdg"))
+            .env("TMPDIR", self.place.path())
+            .current_dir(self.place.path())
+            .args(args.iter().map(|arg| (*arg).as_ref()))
+            .output()
+            .unwrap()
+    }
+
+    /// Runs it, expects this exit code, and reads its JSON.
+    fn json(&self, args: &[&dyn AsRef<OsStr>], exit: i32) -> Value {
+        let args: Vec<_> = args.iter().copied().chain([&"--json" as &dyn AsRef<OsStr>]).collect();
+        let output = self.run(&args);
+        expect(&output, exit);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn expect(output: &Output, exit: i32) {
+    let err = String::from_utf8_lossy(&output.stderr);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(exit), "stdout: {out}\nstderr: {err}");
+}
+
+/// Everything in a folder: kind, mode, bytes or target.
+fn tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut all = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = path.symlink_metadata().unwrap();
+            let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+            let what = if meta.is_symlink() {
+                format!("link to {}", path.read_link().unwrap().display())
+            } else if meta.is_dir() {
+                open.push(path.clone());
+                "folder".into()
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                format!("{:o} {bytes:?}", meta.permissions().mode() & 0o7777)
+            };
+            all.insert(name, what);
+        }
+    }
+    all
+}
+
+fn letters(root: &Path) {
+    std::fs::create_dir_all(root.join("1914/empty")).unwrap();
+    std::fs::write(root.join("1914/june.txt"), "Dear archive\n").unwrap();
+    std::fs::write(root.join("big.bin"), vec![7; 300_000]).unwrap();
+    std::fs::write(root.join("nothing"), "").unwrap();
+    std::fs::write(root.join(OsStr::from_bytes(b"caf\xe9.txt")), "Latin-1 in its name").unwrap();
+    symlink("1914/june.txt", root.join("latest")).unwrap();
+    let script = root.join("run.sh");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_list_of_commands_stands() {
+    let output = User::new().run(&[&"--help"]);
+    expect(&output, 0);
+    let help = String::from_utf8(output.stdout).unwrap();
+    let commands: Vec<_> = (help.lines())
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let expected = "demo deposit work object restore cat fixity repair status shelf policy bag \
+                    doctor config bench completions man help";
+    assert_eq!(commands.join(" "), expected);
+    assert!(help.contains("Exit codes: 0 done; 1 the answer is no"), "{help}");
+}
+
+#[test]
+fn exit_codes_and_errors_are_as_documented() {
+    let user = User::new();
+    std::fs::create_dir(user.path("empty")).unwrap();
+    let check = |args: &[&str], exit: i32, code: &str| {
+        let args: Vec<&dyn AsRef<OsStr>> = args.iter().map(|a| a as &dyn AsRef<OsStr>).collect();
+        let output = user.run(&[&args[..], &[&"--json" as &dyn AsRef<OsStr>]].concat());
+        expect(&output, exit);
+        if !code.is_empty() {
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let last: Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+            assert_eq!(last["error"]["code"], code, "{args:?}", args = stderr);
+            assert_eq!(last["error"]["exit"], exit);
+        }
+    };
+    check(&["no-such-command"], 2, "");
+    check(&["deposit"], 2, "");
+    check(&["deposit", "absent"], 3, "system");
+    check(&["deposit", "empty", "empty", "--object", "one"], 2, "usage");
+    check(&["deposit", "empty", "--object", "a/b/c"], 2, "usage");
+    check(&["object", "list"], 1, "not-found");
+    check(&["bag", "validate", "absent"], 3, "bag");
+    check(&["bag", "validate", "empty"], 1, "");
+    check(&["bag", "validate", "empty", "--profile", "no-such-profile"], 2, "usage");
+    check(&["config", "check"], 0, "");
+    assert!(!user.path("xdg").exists(), "commands that only look made an archive");
+}
+
+#[test]
+fn settings_say_where_they_come_from() {
+    let user = User::new();
+    let shown = user.json(&[&"config", &"show"], 0);
+    assert_eq!(shown[0]["value"], user.path("xdg/strongroom").to_str().unwrap());
+    assert_eq!(shown[0]["source"], "default");
+    let shown = user.json(&[&"config", &"show", &"--data", &"here"], 0);
+    assert_eq!(shown[0]["value"], user.path("here").to_str().unwrap());
+    assert_eq!(shown[0]["source"], "flag");
+}
+
+#[test]
+fn completions_manual_and_limits_are_printed() {
+    let user = User::new();
+    let output = user.run(&[&"completions", &"bash"]);
+    expect(&output, 0);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("_strongroom"));
+    let output = user.run(&[&"man"]);
+    expect(&output, 0);
+    assert!(String::from_utf8_lossy(&output.stdout).contains(".TH strongroom"));
+    expect(&user.run(&[&"man", &"--to", &"pages"]), 0);
+    assert!(user.path("pages/strongroom-deposit.1").is_file());
+    let limits = user.json(&[&"bench", &"limits", &"--each-ms", &"1"], 0);
+    let names: Vec<_> = limits.as_array().unwrap().iter().map(|l| l["name"].as_str()).collect();
+    assert!(names.contains(&Some("md5")) && names.contains(&Some("coding 10+4")), "{names:?}");
+}
+
+#[test]
+fn bags_are_made_and_validated_without_an_archive() {
+    let user = User::new();
+    let folder = user.path("letters");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a.txt"), "a letter").unwrap();
+    let tar = user.path("letters.tar");
+    user.json(&[&"bag", &"create", &folder, &"--tar", &tar, &"--algorithm", &"md5,sha256"], 0);
+    let made = user.json(&[&"bag", &"create", &folder], 0);
+    assert_eq!(made["files"], 1);
+    let verdicts = user.json(&[&"bag", &"validate", &folder, &tar], 0);
+    assert_eq!(verdicts[0]["verdict"], "valid");
+    assert_eq!(verdicts[1]["algorithms"], serde_json::json!(["md5", "sha256"]));
+    expect(&user.run(&[&"bag", &"create", &folder]), 2);
+
+    std::fs::write(folder.join("data/a.txt"), "A letter").unwrap();
+    std::fs::write(folder.join("data/b.txt"), "one more").unwrap();
+    let verdicts = user.json(&[&"bag", &"validate", &folder, &"--all-errors"], 1);
+    let problems = verdicts[0]["problems"].as_array().unwrap();
+    let paths: Vec<_> = problems.iter().filter_map(|p| p["path"].as_str()).collect();
+    assert!(paths.contains(&"data/a.txt") && paths.contains(&"data/b.txt"), "{problems:?}");
+    assert!(!user.path("xdg").exists());
+}
+
+#[test]
+fn a_tree_goes_in_and_comes_back_as_it_was() {
+    let user = User::new();
+    let source = user.path("letters");
+    letters(&source);
+    let output = user.run(&[&"deposit", &source]);
+    expect(&output, 0);
+    let talk = String::from_utf8(output.stderr).unwrap();
+    let key = user.path("xdg/strongroom/strongroom.key");
+    assert!(
+        talk.contains(key.to_str().unwrap()) && talk.contains("Keep a copy elsewhere"),
+        "{talk}"
+    );
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    let listed = user.json(&[&"object", &"list"], 0);
+    assert_eq!(listed[0]["name"], "local/letters");
+    assert_eq!(listed[0]["versions"], 1);
+
+    let again = user.json(&[&"deposit", &source], 0);
+    assert_eq!(again[0]["report"]["outcome"], "unchanged");
+    std::fs::write(source.join("1914/july.txt"), "Another\n").unwrap();
+    let changed = user.json(&[&"deposit", &source], 0);
+    assert_eq!(changed[0]["report"]["version"], 2);
+    assert_eq!(user.json(&[&"object", &"list"], 0)[0]["versions"], 2);
+
+    for form in ["files", "bag"] {
+        let to = user.path(form);
+        let args: [&dyn AsRef<OsStr>; 6] = [&"restore", &"letters", &"--as", &form, &"--to", &to];
+        user.json(&args, 0);
+    }
+    assert_eq!(tree(&user.path("files")), tree(&source));
+    let verdict = user.json(&[&"bag", &"validate", &user.path("bag")], 0);
+    assert_eq!(verdict[0]["verdict"], "valid");
+    expect(
+        &user.run(&[&"restore", &"letters", &"--to", &user.path("bag/x/y"), &"--as", &"tar"]),
+        2,
+    );
+
+    let output = user.run(&[&"cat", &"letters@1", &"1914/june.txt"]);
+    expect(&output, 0);
+    assert_eq!(output.stdout, b"Dear archive\n");
+    expect(&user.run(&[&"cat", &"letters@1", &"1914/july.txt"]), 1);
+
+    let shown = user.json(&[&"object", &"show", &"letters"], 0);
+    assert_eq!(shown["versions"].as_array().unwrap().len(), 2);
+    for segment in shown["segments"].as_array().unwrap() {
+        assert_eq!(segment["shards"].as_array().unwrap().len(), 2, "{segment}");
+    }
+    let chain = user.json(&[&"object", &"events", &"letters", &"--verify"], 0);
+    assert_eq!(chain["holds"], true);
+    assert_eq!(user.json(&[&"fixity"], 0)["damaged"], 0);
+    assert_eq!(user.json(&[&"policy", &"show"], 0)["policy"], "copies=2");
+    assert_eq!(user.json(&[&"status"], 0)["shelves_on_one_disk"], true);
+    expect(&user.run(&[&"doctor"]), 0);
+
+    // A name that stands for another source is not guessed at.
+    let other = user.path("other/letters");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("x"), "x").unwrap();
+    let output = user.run(&[&"deposit", &other]);
+    expect(&output, 2);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--object"));
+}
+
+#[test]
+fn detached_work_waits_until_it_is_run() {
+    let user = User::new();
+    std::fs::write(user.path("note.txt"), "a note").unwrap();
+    let queued = user.json(&[&"deposit", &"note.txt", &"--detach"], 0);
+    assert_eq!(queued[0]["status"], "queued");
+    let id = queued[0]["work"].as_str().unwrap()[..8].to_string();
+    assert_eq!(user.json(&[&"work", &"show", &id], 0)["kind"], "ingest");
+    let ran = user.json(&[&"work", &"run"], 0);
+    assert_eq!(ran[0]["status"], "succeeded");
+    let listed = user.json(&[&"work", &"list", &"--status", &"succeeded"], 0);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_demo_holds() {
+    let user = User::new();
+    let source = user.path("letters");
+    letters(&source);
+    let done = user.json(&[&"demo", &source], 0);
+    assert_eq!(done["held"], true);
+    assert_eq!(done["files"], 5);
+    assert!(done["repaired"].as_u64().unwrap() > 0, "{done}");
+}
