@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use strongroom_digest::{Digest, Set, hash};
+use strongroom_digest::{Digest, Set, hash_many};
 
 use super::hash::{SPLIT_BYTES_MIN, split, together};
 use crate::problem::Problem;
@@ -21,8 +21,8 @@ const BATCH_BYTES_MAX: u64 = 1024 * 1024;
 /// Batches that wait, at most, on either side.
 const BATCHES_MAX: usize = 16;
 
-/// What a file is read by, in bytes. A file that fits is read by one call.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// A file smaller than this is read by one call, and hashed together with others. In bytes.
+const SMALL_BYTES: u64 = 256 * 1024;
 
 /// As many threads as the machine has processors, or as were asked for.
 pub(crate) fn threads(asked: usize) -> usize {
@@ -162,7 +162,7 @@ fn worker(
     place: &impl Open,
     progress: &dyn Progress,
 ) {
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut buffer = Vec::new();
     loop {
         let batch = jobs.lock().expect("no thread panics with the lock").recv();
         let Ok(batch) = batch else { return };
@@ -170,7 +170,7 @@ fn worker(
             continue;
         }
         let files = batch.len() as u64;
-        let done = batch.into_iter().map(|job| do_job(job, place, &mut buffer, progress)).collect();
+        let done = do_batch(batch, place, &mut buffer, progress);
         progress.files(files);
         if results.send(done).is_err() {
             return;
@@ -178,46 +178,113 @@ fn worker(
     }
 }
 
-fn do_job(job: Job, place: &impl Open, buffer: &mut [u8], progress: &dyn Progress) -> Done {
-    let hashed = hash_job(&job, place, buffer, progress);
-    let size = job.size;
-    let wrong = |code, detail: String, unreadable| {
-        Outcome::Wrong(Problem::error(code, job.path.clone(), detail), unreadable)
-    };
-    let outcome = match hashed {
-        Ok((found, _)) if found != size => {
-            let detail = format!("changed while it was read: {size} bytes, then {found}");
-            wrong("changed-while-read", detail, false)
-        }
-        Ok((_, digests)) => Outcome::Hashed(digests),
-        Err(error) => wrong("unreadable", format!("cannot be read: {error}"), true),
-    };
-    Done { path: job.path, size, outcome }
+/// What was read of a job.
+enum Read<'a> {
+    Bytes(&'a [u8]),
+    Hashed(u64, Vec<Digest>),
+    Failed(io::Error),
 }
 
-fn hash_job(
-    job: &Job,
+/// Reads the small files of a batch, then hashes them together: many at once are faster than one after
+/// another. Larger files go their own way.
+fn do_batch(
+    batch: Vec<Job>,
     place: &impl Open,
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
     progress: &dyn Progress,
-) -> io::Result<(u64, Vec<Digest>)> {
-    if let Place::Memory(bytes, from) = &job.place {
-        let bytes = &bytes[*from..][..job.size as usize];
-        progress.bytes(job.size);
-        return Ok((job.size, job.wanted.iter().map(|a| hash(a, bytes)).collect()));
+) -> Vec<Done> {
+    let is_small = |job: &Job| job.size < SMALL_BYTES;
+    // One byte more for each file: who can fill it knows that the file has grown.
+    let room: u64 = batch.iter().filter(|job| is_small(job)).map(|job| job.size + 1).sum();
+    if (buffer.len() as u64) < room {
+        buffer.resize(room as usize, 0);
     }
+    let mut free = buffer.as_mut_slice();
+    let read: Vec<Read<'_>> = batch
+        .iter()
+        .map(|job| match &job.place {
+            Place::Memory(bytes, from) => Read::Bytes(&bytes[*from..][..job.size as usize]),
+            _ if is_small(job) => {
+                let (room, rest) = std::mem::take(&mut free).split_at_mut(job.size as usize + 1);
+                free = rest;
+                match read_small(job, place, room) {
+                    Ok(n) => Read::Bytes(&room[..n]),
+                    Err(error) => Read::Failed(error),
+                }
+            }
+            _ => match hash_large(job, place, progress) {
+                Ok((size, digests)) => Read::Hashed(size, digests),
+                Err(error) => Read::Failed(error),
+            },
+        })
+        .collect();
+    let small: u64 =
+        read.iter().map(|r| if let Read::Bytes(b) = r { b.len() as u64 } else { 0 }).sum();
+    progress.bytes(small);
+
+    let mut digests: Vec<Vec<Digest>> =
+        batch.iter().map(|job| Vec::with_capacity(job.wanted.len())).collect();
+    let wanted: Set = batch.iter().flat_map(|job| job.wanted.iter()).collect();
+    for algorithm in wanted.iter() {
+        let chosen: Vec<(usize, &[u8])> = read
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| batch[*at].wanted.contains(algorithm))
+            .filter_map(
+                |(at, read)| if let Read::Bytes(bytes) = read { Some((at, *bytes)) } else { None },
+            )
+            .collect();
+        let inputs: Vec<&[u8]> = chosen.iter().map(|(_, bytes)| *bytes).collect();
+        let mut found = Vec::with_capacity(inputs.len());
+        hash_many(algorithm, &inputs, &mut found);
+        for ((at, _), digest) in chosen.iter().zip(found) {
+            digests[*at].push(digest);
+        }
+    }
+    let outcomes: Vec<Outcome> = batch
+        .iter()
+        .zip(read)
+        .zip(digests)
+        .map(|((job, read), digests)| match read {
+            Read::Bytes(bytes) => outcome(job, bytes.len() as u64, digests),
+            Read::Hashed(size, digests) => outcome(job, size, digests),
+            Read::Failed(error) => {
+                let detail = format!("cannot be read: {error}");
+                Outcome::Wrong(Problem::error("unreadable", job.path.clone(), detail), true)
+            }
+        })
+        .collect();
+    let done = |(job, outcome): (Job, Outcome)| Done { path: job.path, size: job.size, outcome };
+    batch.into_iter().zip(outcomes).map(done).collect()
+}
+
+fn outcome(job: &Job, found: u64, digests: Vec<Digest>) -> Outcome {
+    if found == job.size {
+        return Outcome::Hashed(digests);
+    }
+    let detail = format!("changed while it was read: {} bytes, then {found}", job.size);
+    Outcome::Wrong(Problem::error("changed-while-read", job.path.clone(), detail), false)
+}
+
+/// Reads a file that should fill all but the last byte of `room`.
+fn read_small(job: &Job, place: &impl Open, room: &mut [u8]) -> io::Result<usize> {
     let mut input = place.open(job)?;
     let mut read = |out: &mut [u8]| crate::source::fill_once(&mut input, out);
-    if job.size < buffer.len() as u64 {
-        // One byte more is asked for than there should be: a short answer is the end of the file.
-        let n = read(&mut buffer[..job.size as usize + 1])?;
-        let n = if (n as u64) < job.size { n + rest(&mut read, &mut buffer[n..])? } else { n };
-        progress.bytes(n as u64);
-        let bytes = &buffer[..n];
-        return Ok((n as u64, job.wanted.iter().map(|a| hash(a, bytes)).collect()));
-    }
+    // A file gives all it has at once, and a short answer is its end.
+    let n = read(room)?;
+    if (n as u64) < job.size { Ok(n + rest(&mut read, &mut room[n..])?) } else { Ok(n) }
+}
+
+fn hash_large(
+    job: &Job,
+    place: &impl Open,
+    progress: &dyn Progress,
+) -> io::Result<(u64, Vec<Digest>)> {
+    let mut input = place.open(job)?;
+    let read = |out: &mut [u8]| crate::source::fill_once(&mut input, out);
     if job.size < SPLIT_BYTES_MIN {
-        together(read, job.wanted, buffer, |n| progress.bytes(n))
+        let mut buffer = vec![0; SMALL_BYTES as usize];
+        together(read, job.wanted, &mut buffer, |n| progress.bytes(n))
     } else {
         split(read, job.wanted, |n| progress.bytes(n))
     }
