@@ -18,7 +18,7 @@ use strongroom_vault::keys::{SealingPublic, SecretKeys, Writer};
 use strongroom_vault::{Identity, OsDisk, ShelfSpec, Vault};
 
 /// The institution that an archive has from the start.
-pub const DEFAULT_INSTITUTION: &str = "local";
+pub(crate) const DEFAULT_INSTITUTION: &str = "local";
 
 /// What an archive is opened with.
 #[derive(Clone, Debug)]
@@ -48,7 +48,6 @@ struct Inner {
     registry: Registry,
     vault: Vault,
     id: ArchiveId,
-    epoch: u32,
     worker: WorkerId,
     keys: Mutex<Option<KeyFile>>,
     writers: Mutex<HashMap<InstitutionId, Arc<Writer>>>,
@@ -123,7 +122,6 @@ impl Archive {
             registry,
             vault,
             id: known.id,
-            epoch: known.epoch_number,
             worker,
             keys: Mutex::default(),
             writers: Mutex::default(),
@@ -469,10 +467,6 @@ impl Archive {
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn epoch(&self) -> u32 {
-        self.inner.epoch
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Candidate {
 pub(crate) fn order(segment: SegmentId, candidates: &[Candidate]) -> Vec<ShelfId> {
     let mut left: Vec<(&Candidate, [u8; 32])> =
         candidates.iter().map(|c| (c, score(segment, c.shelf))).collect();
-    left.sort_by(|a, b| b.1.cmp(&a.1));
+    left.sort_by_key(|(_, score)| std::cmp::Reverse(*score));
     let mut taken: Vec<&Candidate> = Vec::with_capacity(left.len());
     while !left.is_empty() {
         let load = |c: &Candidate| taken.iter().filter(|t| t.domain == c.domain).count();

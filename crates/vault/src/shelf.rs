@@ -101,8 +101,8 @@ impl Shelf {
         disk: &Arc<dyn Disk>,
         spec: &ShelfSpec,
         archive: ArchiveId,
-    ) -> Result<Shelf, MissingShelf> {
-        let missing = |why: String| MissingShelf { spec: spec.clone(), why };
+    ) -> Result<Shelf, Box<MissingShelf>> {
+        let missing = |why: String| Box::new(MissingShelf { spec: spec.clone(), why });
         let file = spec.path.join(IDENTITY);
         let bytes = strongroom_spool::read_file(disk.as_ref(), &file, IDENTITY_BYTES_MAX)
             .map_err(|e| missing(format!("{} cannot be read: {e}", file.display())))?;

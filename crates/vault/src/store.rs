@@ -23,14 +23,6 @@ pub(crate) fn frame_key(segment: SegmentId, coding: CodingNumber, index: u8) -> 
     key
 }
 
-/// What [`frame_key`] was made of.
-pub(crate) fn parse_key(key: &Key) -> (SegmentId, CodingNumber, u8) {
-    let word = |at: usize| u32::from_le_bytes([key[at], key[at + 1], key[at + 2], key[at + 3]]);
-    let mut segment = [0; 16];
-    segment.copy_from_slice(&key[..16]);
-    (SegmentId(segment), CodingNumber { epoch: word(16), number: word(20) }, key[24])
-}
-
 /// Frames of a shard, as a placement keeps them: runs within one log, each its id, the count of its
 /// frames, and for each frame its offset (the difference to the one before) and its length, numbers
 /// as LEB128. A shard has a second run where its log was full.
@@ -164,10 +156,20 @@ mod tests {
     }
 
     #[test]
-    fn a_key_reads_back() {
+    fn a_key_is_laid_out_as_specified() {
         let number = CodingNumber { epoch: 3, number: 70_000 };
         let key = frame_key(SegmentId([5; 16]), number, 13);
-        assert_eq!(parse_key(&key), (SegmentId([5; 16]), number, 13));
-        assert_eq!(SHARD_KEY_PARTS.iter().map(|p| p.1).sum::<usize>(), key.len());
+        let mut at = 0;
+        let mut part = |name: &str| {
+            let (_, len) = *SHARD_KEY_PARTS.iter().find(|(part, _)| *part == name).unwrap();
+            at += len;
+            &key[at - len..at]
+        };
+        assert_eq!(part("segment"), [5; 16]);
+        assert_eq!(part("coding epoch"), 3u32.to_le_bytes());
+        assert_eq!(part("coding number"), 70_000u32.to_le_bytes());
+        assert_eq!(part("index"), [13]);
+        assert_eq!(part("zeros"), [0; 15]);
+        assert_eq!(at, key.len());
     }
 }

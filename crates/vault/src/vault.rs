@@ -37,7 +37,7 @@ impl Vault {
         for spec in specs {
             match Shelf::open(&disk, spec, options.archive) {
                 Ok(shelf) => shelves.push(Arc::new(shelf)),
-                Err(why) => missing.push(why),
+                Err(why) => missing.push(*why),
             }
         }
         Vault { options, disk, shelves: Arc::new(shelves), missing: Arc::new(missing) }

@@ -132,12 +132,11 @@ pub(crate) fn leads_somewhere(
     }
 }
 
+/// The path at which a link ends, and what is recorded there.
+type End = (Vec<u8>, Option<FileRecord>);
+
 /// Where a link ends, and the file or empty folder there, if any; `None` where it leads out or round.
-fn follow(
-    job: &Job<'_>,
-    version: VersionId,
-    link: &[u8],
-) -> Result<Option<(Vec<u8>, Option<FileRecord>)>, Error> {
+fn follow(job: &Job<'_>, version: VersionId, link: &[u8]) -> Result<Option<End>, Error> {
     let registry = job.archive.registry();
     let mut path = link.to_vec();
     for _ in 0..LINKS_MAX {

@@ -224,7 +224,9 @@ impl<'a> Pack<'a> {
         let begun: Vec<_> = first.iter().map(|s| s.id).collect();
         let batch = registry::Batch { begin_segments: first, ..Default::default() };
         self.job.commit(batch)?;
-        begun.into_iter().for_each(|id| drop(ids.send(id)));
+        for id in begun {
+            let _ = ids.send(id); // the packer may have ended
+        }
         for Closed { put, files, checkpoint } in closed {
             let mut batch = registry::Batch {
                 files,
