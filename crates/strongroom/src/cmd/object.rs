@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strongroom_bag::path::show as show_path;
 use strongroom_intake::Archive;
 use strongroom_record::{Event, FileRecord, SegmentId, ShelfId};
-use strongroom_registry::{EventsOf, Version};
+use strongroom_registry::{EventsOf, Version, VersionState};
 
 #[derive(Subcommand)]
 pub(crate) enum Object {
@@ -124,14 +124,16 @@ fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
     let archive = cx.open()?;
     let (object, chosen) = archive.find_version(&args.object)?;
     let registry = archive.registry();
-    let versions = archive.block_on(registry.versions(object.id))?;
+    // Drafts and what came of a deposit that changed nothing are work, not versions.
+    let mut versions = archive.block_on(registry.versions(object.id))?;
+    versions.retain(|version| version.state == VersionState::Published);
     let coding = archive.block_on(registry.coding_for(Some(object.id), object.institution))?;
     let limit = if args.all || cx.out.is_json() { u64::MAX } else { FILES_SHOWN.into() };
     let mut shown = Vec::new();
     let mut segments = BTreeSet::new();
     each_file(&archive, &chosen, &mut |file| {
         segments.extend(file.extents.iter().map(|extent| extent.segment));
-        if file.number < limit.saturating_add(1) && (shown.len() as u64) < limit {
+        if (shown.len() as u64) < limit {
             shown.push(file);
         }
         Ok(())
@@ -157,7 +159,7 @@ fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
     let out = cx.out;
     out.line(format_args!("{}  {}  policy {coding}", object.name, object.id))?;
     let head = ["version", "published", "files", "bytes", "record", "record's SHA-256", "source"];
-    let rows: Vec<_> = versions.iter().filter(|v| v.number > 0).map(version_row).collect();
+    let rows: Vec<_> = versions.iter().map(version_row).collect();
     out.columns(&head, &rows)?;
     out.line(format_args!("\nfiles of version {}", chosen.number))?;
     for file in &shown {
@@ -316,7 +318,6 @@ fn version_json(version: &Version) -> Value {
     json!({
         "id": version.id,
         "number": version.number,
-        "state": version.state.word(),
         "published": version.published.map(|t| t.to_string()),
         "files": version.files,
         "bytes": version.bytes,
