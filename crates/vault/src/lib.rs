@@ -6,7 +6,7 @@
 //! proves that a shard is what was signed; [`Vault::repair`] makes lost shards anew without any key;
 //! [`Vault::recode`] gives the same ciphertext another coding.
 //!
-//! The vault keeps no table: where shards stand is told to it as [`Placement`]s, by whoever has the
+//! The vault keeps no table: where shards stand is told to it as placements, by whoever has the
 //! registry. What is on the shelves can be found without one too (`Spool::scan`).
 //!
 //! # Shape
