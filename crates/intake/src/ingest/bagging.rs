@@ -21,7 +21,7 @@ pub(crate) const ATTRIBUTES: &str = "strongroom-files.jsonl";
 const LINKS_MAX: usize = 40;
 
 /// How a payload path stands in the bag form: as it is, or, where it is not UTF-8, with each byte
-/// that is not escaped as `%XX` under a name of its own.
+/// that is not as `=XX`, under a name of its own (no `%`, which bag tools take for an escape).
 pub(crate) fn bag_path(path: &[u8]) -> Vec<u8> {
     if std::str::from_utf8(path).is_ok() {
         return path.to_vec();
@@ -30,7 +30,7 @@ pub(crate) fn bag_path(path: &[u8]) -> Vec<u8> {
     for chunk in path.utf8_chunks() {
         name.extend_from_slice(chunk.valid().as_bytes());
         for byte in chunk.invalid() {
-            name.extend_from_slice(format!("%{byte:02X}").as_bytes());
+            name.extend_from_slice(format!("={byte:02X}").as_bytes());
         }
     }
     name.extend_from_slice(b".not-utf8");

@@ -202,6 +202,7 @@ impl<'a> Pack<'a> {
                 put: None,
                 files: Vec::new(),
                 closed_files: Vec::new(),
+                begun: self.checkpoint.inside.clone(),
                 open: None,
                 at: self.checkpoint.clone(),
                 known: Known::default(),
@@ -302,6 +303,8 @@ struct Packer<'a> {
     files: Vec<FileRecord>,
     /// What the finisher was handed last: all before that is committed.
     closed_files: Vec<FileRecord>,
+    /// A file that an earlier run began, and this one goes on with first.
+    begun: Option<Inside>,
     /// A file that is not ended.
     open: Option<OpenFile>,
     /// Where things stand after the last batch.
@@ -384,7 +387,7 @@ impl Packer<'_> {
                 return self.not_a_file(entry, place.clone());
             }
             // A file that was begun by an earlier run goes on under its id.
-            let inside = self.at.inside.take();
+            let inside = self.begun.take();
             let (id, extents) = match inside {
                 None => (FileId(random_id()), Vec::new()),
                 Some(inside) => {
