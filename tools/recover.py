@@ -82,21 +82,23 @@ def scan(shelves):
         for path in sorted(glob.glob(os.path.join(glob.escape(shelf), "logs", "*.log"))):
             if re.search(r"/[0-9a-f]{16}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{32}\.log$", path):
                 for key, first, at, length in frames(path):
-                    here[key].append((first, path, at, length))
-        for key, pieces in here.items():
+                    copies = here[key, os.path.basename(path)[:49]]  # of one writer
+                    if first == 0:  # made anew, it stands beside the one before
+                        copies.append([])
+                    copies and copies[-1].append((path, at, length))
+        for (key, _), copies in here.items():
             epoch, number, index = struct.unpack_from("<IIB", key, 16)
-            found[key[:16]][epoch, number][index].append(sorted(pieces))
+            found[key[:16]][epoch, number][index].extend(copies)
     return found
 
 
 def read_shard(pieces):
     shard = bytearray()
-    for first, path, at, length in pieces:
-        if first == len(shard):  # a frame that was written twice counts once
-            with open(path, "rb") as log:
-                log.seek(at)
-                shard += log.read(length)
-    return bytes(shard)
+    for path, at, length in pieces:
+        with open(path, "rb") as log:
+            log.seek(at)
+            shard += log.read(length)
+    return bytes(shard)  # where a frame is missing, digests will tell
 
 
 # --- shards and certificates: docs/format/shard.md
@@ -372,10 +374,9 @@ def main():
     parser.add_argument("--key", required=True)
     parser.add_argument("--shelf", required=True, nargs="+", action="extend")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--to", help="a folder that does not exist yet")
+    parser.add_argument("--to", help="a new folder")
     args = parser.parse_args()
-    if not (args.list or args.object and args.to):
-        parser.error("give --list, or OBJECT and --to DIR")
+    args.list or args.object and args.to or parser.error("give --list, or OBJECT and --to DIR")
     archive = Archive(args.key, args.shelf)
     found = heads(archive)
     for (institution, name, number), (*_, files) in sorted(found.items()) if args.list else ():
