@@ -305,11 +305,9 @@ def heads(archive):
     """(institution, name, number) -> the head of the highest whole revision, and its files."""
     best = {}
     for segment, codings in archive.found.items():
-        _, path, at, _ = next(iter(next(iter(codings.values())).values()))[0][0]
-        with open(path, "rb") as log:
-            log.seek(at + 61)
-            if log.read(1) != bytes([RECORD]):  # a hint of what need not be read
-                continue
+        copies = [c for indices in codings.values() for found in indices.values() for c in found]
+        if all(read_shard(copy[:1])[61:62] != bytes([RECORD]) for copy in copies):
+            continue  # by its headers it is no record: it need not be read
         try:
             plain, shard = archive.segment(segment)
             head = lines(plain)[0]
