@@ -193,6 +193,13 @@ impl Error {
         }
     }
 
+    /// Of what the stages of a pipeline say when it fails, what tells most: one whose neighbour went
+    /// away knows only that, and says [`Error::Interrupted`].
+    pub(crate) fn of_stages(errors: impl IntoIterator<Item = Error>) -> Error {
+        let mut errors = errors.into_iter();
+        errors.find(|e| !matches!(e, Error::Interrupted)).unwrap_or(Error::Interrupted)
+    }
+
     /// Whether the answer is no (invalid, damaged, not found), rather than that it could not be told.
     pub fn is_no(&self) -> bool {
         matches!(self.code(), Code::SourceRefused | Code::SegmentLost | Code::NotFound)

@@ -42,6 +42,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
     /// A hint: begin to write this range to the disk now, so that the next sync is short.
     fn begin_writeback(&self, offset: u64, len: u64);
+    /// A hint: what the system's memory holds of this range, synced before, is not needed there soon.
+    /// What is kept for years is written once and seldom read; left alone it would fill the memory of
+    /// the machine, and taking fresh memory costs more than writing to a good disk does.
+    fn forget(&self, offset: u64, len: u64);
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether the file has no bytes.
@@ -163,6 +167,16 @@ impl DiskFile for OsFile {
     #[cfg(not(target_os = "linux"))]
     fn begin_writeback(&self, _offset: u64, _len: u64) {}
 
+    #[cfg(target_os = "linux")]
+    fn forget(&self, offset: u64, len: u64) {
+        let Some(len) = std::num::NonZeroU64::new(len) else { return };
+        // Of no interest when it fails: it is a hint.
+        let _ = rustix::fs::fadvise(&self.0, offset, Some(len), rustix::fs::Advice::DontNeed);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn forget(&self, _offset: u64, _len: u64) {}
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -262,6 +276,8 @@ mod tests {
         assert_eq!(read_up_to(&*file, 0, &mut read).unwrap(), 5007);
         assert_eq!(&read[7..], bytes);
         file.begin_writeback(0, 5007);
+        file.sync().unwrap();
+        file.forget(0, 4096);
         file.allocate(1 << 20).unwrap();
         assert_eq!(file.len().unwrap(), 5007);
     }

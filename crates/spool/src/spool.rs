@@ -9,7 +9,7 @@ use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::Error;
 use crate::format::{
     FORMAT_VERSION, FRAME_BYTES_LIMIT, Fault, HEAD_BYTES, HEADER_BYTES, Head, Header, Key,
-    Location, LogId, LogName,
+    Location, LogId, LogName, frame_bytes,
 };
 use crate::scan::Why;
 
@@ -113,6 +113,14 @@ impl Spool {
             return Err(Error::Damaged { path, offset: at.offset, why: Why::Payload });
         }
         Ok(payload)
+    }
+
+    /// A hint: this frame was read, and the system's memory need not hold it any longer.
+    pub fn forget(&self, at: &Location) {
+        // Of no interest when it fails: it is a hint.
+        if let Ok((file, _)) = self.file(at.log) {
+            file.forget(at.offset, frame_bytes(at.len));
+        }
     }
 
     /// The folder's logs, in the order of epoch, token and counter.

@@ -308,6 +308,8 @@ impl DiskFile for MemFile {
 
     fn begin_writeback(&self, _offset: u64, _len: u64) {}
 
+    fn forget(&self, _offset: u64, _len: u64) {}
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.alive()?.files[self.file].now.len() as u64)
     }

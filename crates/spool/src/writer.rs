@@ -71,6 +71,9 @@ struct OpenLog {
     written_back: u64,
 }
 
+/// Memory is given back in whole pages; the last, begun one is needed by the next append.
+const PAGE_BYTES: u64 = 4096;
+
 impl Spool {
     /// Begins writing, to logs of this writer alone: named by epoch, token and a counter, and locked
     /// as long as they are written. `new_id` draws the logs' random ids. The first log is begun by
@@ -264,6 +267,7 @@ impl Inner {
         };
         for log in &logs {
             log.file.sync().map_err(Error::io("sync", &log.path))?;
+            log.file.forget(0, log.len - log.len % PAGE_BYTES);
         }
         if dir_changed {
             disk.sync_dir(dir).map_err(Error::io("sync", dir))?;

@@ -49,10 +49,11 @@ impl Vault {
     pub fn check(&self, placement: &Placement, tell: &mut dyn FnMut(u64)) -> Checked {
         let verdict = match self.shard_file(placement) {
             Err(why) => Verdict::Missing(why),
-            Ok(file) => match whole(&file, placement, tell) {
-                Ok(_) => Verdict::Good,
-                Err(why) => Verdict::Damaged(why),
-            },
+            Ok(file) => {
+                let read = whole(&file, placement, tell);
+                file.forget();
+                read.map_or_else(Verdict::Damaged, |_| Verdict::Good)
+            }
         };
         Checked { placement: placement.clone(), verdict }
     }

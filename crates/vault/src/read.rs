@@ -30,13 +30,30 @@ pub(crate) struct Cipher {
     faults: Vec<Fault>,
 }
 
-/// An open segment. Its ciphertext is authenticated chunk by chunk with the segment's own key, so a
+/// An open segment. What was opened last is held, for the next range is mostly beside it.
+///
+/// Its ciphertext is authenticated chunk by chunk with the segment's own key, so a
 /// wrong byte is found without reading more; only then are blocks checked one by one and made from
 /// others.
 pub struct SegmentReader {
     cipher: Cipher,
     opener: Opener,
+    held: Held,
+}
+
+/// Chunks in a row that are open.
+#[derive(Default)]
+struct Held {
     buf: Vec<u8>,
+    first: u64,
+    /// Where the plaintext of each lies in `buf`.
+    places: Vec<Range<usize>>,
+}
+
+impl Held {
+    fn chunks(&self) -> Range<u64> {
+        self.first..self.first + self.places.len() as u64
+    }
 }
 
 impl Vault {
@@ -50,7 +67,7 @@ impl Vault {
         let cipher = Cipher::open(self, segment, placements)?;
         let opener =
             Opener::new(&cipher.proof, keys).map_err(|source| Error::Shard { segment, source })?;
-        Ok(SegmentReader { cipher, opener, buf: Vec::new() })
+        Ok(SegmentReader { cipher, opener, held: Held::default() })
     }
 }
 
@@ -69,22 +86,38 @@ impl SegmentReader {
         let end = range.end.min(self.cipher.proof.plaintext_bytes());
         let mut at = range.start;
         while at < end {
-            let first = at / CHUNK as u64;
-            let last = ((end - 1) / CHUNK as u64).min(first + CHUNKS - 1);
-            let mut buf = std::mem::take(&mut self.buf);
-            let cipher = self.opener.cipher_range(first).start..self.opener.cipher_range(last).end;
-            buf.resize((cipher.end - cipher.start) as usize, 0);
-            let opened = self.open(first, last, &cipher, &mut buf);
-            let ranges = opened.map_err(E::from)?;
-            for (chunk, place) in (first..=last).zip(ranges) {
-                let begin = chunk * CHUNK as u64;
-                let from = at.saturating_sub(begin).min(place.len() as u64) as usize;
-                let to = (end - begin).min(place.len() as u64) as usize;
-                sink(&buf[place][from..to])?;
-                at = begin + to as u64;
+            let chunk = at / CHUNK as u64;
+            if !self.held.chunks().contains(&chunk) {
+                self.hold(chunk, (end - 1) / CHUNK as u64)?;
             }
-            self.buf = buf;
+            let place = &self.held.places[(chunk - self.held.first) as usize];
+            let begin = chunk * CHUNK as u64;
+            let from = (at - begin).min(place.len() as u64) as usize;
+            let to = (end - begin).min(place.len() as u64) as usize;
+            sink(&self.held.buf[place.clone()][from..to])?;
+            at = begin + CHUNK as u64;
         }
+        Ok(())
+    }
+
+    /// A hint that the segment is read to its end, or not at all again: the system's memory need not
+    /// hold its shards.
+    pub fn forget(&self) {
+        self.cipher.shards.values().for_each(|(_, file)| file.forget());
+    }
+
+    /// Opens the chunks from `first` on: those that are wanted, and where reading goes on from what
+    /// was held before, as many as are opened at once.
+    fn hold(&mut self, first: u64, wanted: u64) -> Result<(), Error> {
+        let goes_on = self.held.places.is_empty() || self.held.chunks().end == first;
+        let last_of_all = self.cipher.proof.plaintext_bytes().saturating_sub(1) / CHUNK as u64;
+        let last = if goes_on { last_of_all } else { wanted }.min(first + CHUNKS - 1);
+        let mut buf = std::mem::take(&mut self.held.buf);
+        self.held.places.clear();
+        let cipher = self.opener.cipher_range(first).start..self.opener.cipher_range(last).end;
+        buf.resize((cipher.end - cipher.start) as usize, 0);
+        let places = self.open(first, last, &cipher, &mut buf)?;
+        self.held = Held { buf, first, places };
         Ok(())
     }
 

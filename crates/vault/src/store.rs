@@ -2,6 +2,7 @@
 
 use crate::Shelf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use strongroom_record::{CodingNumber, Placement, SegmentId};
 use strongroom_spool::{Key, Location, LogId};
 
@@ -84,12 +85,17 @@ fn take_number(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 /// A shard on a shelf, read by range. Offsets are within the shard: header, blocks, trailer.
-#[derive(Clone, Debug)]
+///
+/// Shards are read from begin to end, once. So a frame that reading has passed need not stay in the
+/// system's memory, and memory that was just used is cheaper to it than fresh one.
+#[derive(Debug)]
 pub(crate) struct ShardFile {
     shelf: Arc<Shelf>,
     key: Key,
     frames: Vec<Location>,
     bytes: u64,
+    /// The frame that was read last.
+    last: AtomicUsize,
 }
 
 impl ShardFile {
@@ -98,7 +104,8 @@ impl ShardFile {
         let frames = decode_frames(&placement.frames)?;
         let bytes = frames.iter().map(|f| u64::from(f.len)).sum();
         let key = frame_key(placement.segment, placement.coding, placement.index);
-        (bytes == placement.bytes).then_some(ShardFile { shelf, key, frames, bytes })
+        let last = AtomicUsize::new(0);
+        (bytes == placement.bytes).then_some(ShardFile { shelf, key, frames, bytes, last })
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -109,7 +116,7 @@ impl ShardFile {
     pub(crate) fn read_at(&self, mut offset: u64, buf: &mut [u8]) -> Result<(), String> {
         let mut rest = buf;
         let mut start = 0u64;
-        for frame in &self.frames {
+        for (i, frame) in self.frames.iter().enumerate() {
             let end = start + u64::from(frame.len);
             if offset < end && !rest.is_empty() {
                 let skip = offset - start;
@@ -117,6 +124,10 @@ impl ShardFile {
                 let (now, later) = rest.split_at_mut(take);
                 (self.shelf.spool.read(frame, &self.key, skip as u32, now))
                     .map_err(|e| e.to_string())?;
+                let last = self.last.swap(i, Ordering::Relaxed);
+                if last + 1 == i {
+                    self.shelf.spool.forget(&self.frames[last]);
+                }
                 rest = later;
                 offset += take as u64;
             }
@@ -126,6 +137,11 @@ impl ShardFile {
             true => Ok(()),
             false => Err(format!("the shard ends at byte {}", self.bytes)),
         }
+    }
+
+    /// A hint that the system's memory need not hold the shard any longer.
+    pub(crate) fn forget(&self) {
+        self.frames.iter().for_each(|frame| self.shelf.spool.forget(frame));
     }
 
     /// `len` bytes from byte `offset`.

@@ -40,6 +40,11 @@ impl<W: Write> Writer<W> {
         Ok(FileWriter { writer: self })
     }
 
+    /// Goes on with the file that was begun last.
+    pub fn data(&mut self) -> FileWriter<'_, W> {
+        FileWriter { writer: self }
+    }
+
     /// Adds a folder.
     ///
     /// # Errors
@@ -64,6 +69,16 @@ impl<W: Write> Writer<W> {
         mtime_ns: i128,
     ) -> io::Result<()> {
         self.header(b'2', path, target, mode, mtime_ns, 0)
+    }
+
+    /// Fills the last block of the file before, so that a writer over what is then written below goes
+    /// on there. Returns that.
+    ///
+    /// # Errors
+    /// What the writer below says; `InvalidInput` if the last file is not complete.
+    pub fn settle(&mut self) -> io::Result<&mut W> {
+        self.end_file()?;
+        Ok(&mut self.out)
     }
 
     /// Marks the end of the archive, and gives back the writer below, flushed.

@@ -20,21 +20,27 @@ pub(crate) const ATTRIBUTES: &str = "strongroom-files.jsonl";
 /// A chain of symbolic links is followed so far.
 const LINKS_MAX: usize = 40;
 
-/// How a payload path stands in the bag form: as it is, or, where it is not UTF-8, with each byte
-/// that is not as `=XX`, under a name of its own (no `%`, which bag tools take for an escape).
+/// What ends a name that stands for another one.
+const STANDS_FOR: &str = ".not-utf8";
+
+/// How a path stands in the bag form: as it is, save each name on it that is not UTF-8 (or that ends as
+/// one that stands for such a name). There each byte that is not, and each `=`, becomes `=XX` (no `%`,
+/// which bag tools take for an escape), and an ending of its own follows; so no two paths ever stand as
+/// the same one.
 pub(crate) fn bag_path(path: &[u8]) -> Vec<u8> {
-    if std::str::from_utf8(path).is_ok() {
-        return path.to_vec();
+    path.split(|b| *b == b'/').map(bag_name).collect::<Vec<_>>().join(&b'/')
+}
+
+fn bag_name(name: &[u8]) -> Vec<u8> {
+    if std::str::from_utf8(name).is_ok() && !name.ends_with(STANDS_FOR.as_bytes()) {
+        return name.to_vec();
     }
-    let mut name = Vec::with_capacity(path.len() + 16);
-    for chunk in path.utf8_chunks() {
-        name.extend_from_slice(chunk.valid().as_bytes());
-        for byte in chunk.invalid() {
-            name.extend_from_slice(format!("={byte:02X}").as_bytes());
-        }
+    let mut stands = String::with_capacity(name.len() + 16);
+    for chunk in name.utf8_chunks() {
+        stands.push_str(&chunk.valid().replace('=', "=3D"));
+        chunk.invalid().iter().for_each(|byte| stands.push_str(&format!("={byte:02X}")));
     }
-    name.extend_from_slice(b".not-utf8");
-    name
+    (stands + STANDS_FOR).into_bytes()
 }
 
 /// The tag files of the draft, in the order in which they are stored. The same draft gives the same
@@ -220,6 +226,28 @@ fn hash(file: &mut File) -> std::io::Result<Digest> {
         match file.read(&mut buf)? {
             0 => return Ok(hasher.finish()),
             n => hasher.update(&buf[..n]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn no_two_paths_stand_as_one() {
+        let stands = |path: &[u8]| String::from_utf8(bag_path(path)).unwrap();
+        assert_eq!(stands(b"data/a=b/c"), "data/a=b/c");
+        assert_eq!(stands(b"data/a\xff/b"), "data/a=FF.not-utf8/b");
+        let pieces: [&[u8]; 6] = [b"\xff", b"=", b"FF", b"a", b".not-utf8", b"\xfe"];
+        let mut seen = HashMap::new();
+        for number in 0..pieces.len().pow(4) {
+            let pick = |i: u32| pieces[number / pieces.len().pow(i) % pieces.len()];
+            let path = [pick(0), pick(1), pick(2), pick(3)].concat();
+            if let Some(other) = seen.insert(bag_path(&path), path.clone()) {
+                assert_eq!(other, path);
+            }
         }
     }
 }

@@ -163,21 +163,14 @@ impl<'a> Pack<'a> {
             stages.push(scope.spawn(move || read::read(job, stream, plan, offset, &out)));
             let packed = self.pack(&batches, &hashers, phase, plan);
             drop((batches, hashers));
-            let mut failed = None;
+            let mut errors = Vec::new();
             for stage in stages {
                 let ended = stage.join().map_err(|_| Error::Internal("a stage panicked".into()))?;
-                if let Err(error) = ended {
-                    // What a stage says itself tells more than that its neighbour went away.
-                    let better = !matches!(error, Error::Interrupted) || job.stop.stopped();
-                    if better || failed.is_none() {
-                        failed = Some(error);
-                    }
-                }
+                errors.extend(ended.err());
             }
-            match (packed, failed) {
-                (Err(error), _) if !matches!(error, Error::Interrupted) => Err(error),
-                (_, Some(error)) => Err(error),
-                (packed, None) => packed,
+            match packed {
+                Ok(checkpoint) if errors.is_empty() => Ok(checkpoint),
+                packed => Err(Error::of_stages(packed.err().into_iter().chain(errors))),
             }
         })
     }
