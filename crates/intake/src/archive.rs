@@ -12,10 +12,14 @@ use strongroom_record::{
     ShelfId, Stage, Time, WorkId, WorkItem, WorkKind, WorkStatus, WorkerId,
 };
 use strongroom_registry::{
-    IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState, Version, VersionState,
+    IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState, Version,
+    VersionState, WorkFilter,
 };
 use strongroom_vault::keys::{SealingPublic, SecretKeys, Writer};
 use strongroom_vault::{Identity, OsDisk, ShelfSpec, Vault};
+
+/// Work items that are asked of the registry at once.
+const PAGE: u32 = 1000;
 
 /// The institution that an archive has from the start.
 pub(crate) const DEFAULT_INSTITUTION: &str = "local";
@@ -216,6 +220,27 @@ impl Archive {
         let request = RestoreRequest { to, ..request.clone() };
         let key = Some(source_text(&request.to));
         self.queue(WorkKind::Restore, object.institution, Some(object.id), key, &request)
+    }
+
+    /// Whether a restoration to this path was begun and is not ended.
+    pub fn restores_to(&self, to: &Path) -> Result<bool, Error> {
+        let key = source_text(to);
+        for status in [WorkStatus::Queued, WorkStatus::Running] {
+            let kind = Some(WorkKind::Restore);
+            let filter = WorkFilter { status: Some(status), kind, object: None };
+            let mut after = None;
+            loop {
+                let items = self.block_on(self.registry().work_list(filter, after, PAGE))?;
+                if items.iter().any(|item| item.key.as_deref() == Some(&key)) {
+                    return Ok(true);
+                }
+                match items.last() {
+                    Some(last) => after = Some(last.id),
+                    None => break,
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Queues a check of every shard.

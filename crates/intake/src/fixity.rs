@@ -11,8 +11,10 @@ use strongroom_record::{
 use strongroom_registry::{Batch, Finish, Recoded, Segment, SegmentsOf};
 use strongroom_vault::{Error as VaultError, Verdict};
 
-/// Segments between two commits.
+/// Segments that are asked of the registry at once, and plaintext of those that are worked on, between
+/// two commits at most (and one segment).
 const PAGE: u32 = 64;
+const COMMIT_BYTES: u64 = 256 << 20;
 /// Problems that a report names; the count is always told.
 const PROBLEMS_MAX: usize = 1000;
 
@@ -32,6 +34,13 @@ struct Tally {
 }
 
 impl Tally {
+    fn commit(&self, job: &Job<'_>, batch: Batch) -> Result<(), Error> {
+        let checkpoint = serde_json::to_value(self)
+            .map_err(|e| Error::Internal(format!("no checkpoint: {e}")))?;
+        job.commit(Batch { checkpoint: Some(checkpoint), ..batch })?;
+        Ok(())
+    }
+
     fn problem(&mut self, placement: &Placement, verdict: &str) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(json!({
@@ -63,10 +72,15 @@ fn over(
     job.progress.stage(job.item.kind, &what, job.item.stage);
     loop {
         let page = archive.block_on(registry.segments_of(of, tally.after, PAGE))?;
-        let Some(last) = page.last() else { return Ok(tally) };
-        let last = last.id;
-        let mut batch = Batch::default();
-        for segment in page.iter().filter(|s| s.state == SegmentState::Durable) {
+        if page.is_empty() {
+            return Ok(tally);
+        }
+        let (mut batch, mut bytes) = (Batch::default(), 0);
+        for segment in &page {
+            tally.after = Some(segment.id);
+            if segment.state != SegmentState::Durable {
+                continue;
+            }
             job.stop.check()?;
             let placements = archive.block_on(registry.placements(segment.id))?;
             let wanted: Vec<_> =
@@ -74,11 +88,13 @@ fn over(
             tally.segments += 1;
             work(segment, &wanted, &mut tally, &mut batch)?;
             job.progress.done(1, 0);
+            bytes += segment.bytes;
+            if bytes >= COMMIT_BYTES {
+                tally.commit(job, std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
         }
-        tally.after = Some(last);
-        let checkpoint = serde_json::to_value(&tally)
-            .map_err(|e| Error::Internal(format!("no checkpoint: {e}")))?;
-        job.commit(Batch { checkpoint: Some(checkpoint), ..batch })?;
+        tally.commit(job, batch)?;
     }
 }
 
@@ -153,7 +169,7 @@ pub(crate) fn repair(job: &Job<'_>) -> Result<(), Error> {
         match vault.repair(placements, now(), &mut |bytes| job.progress.done(0, bytes)) {
             Ok(repaired) => {
                 tally.repaired += repaired.made.len() as u64;
-                fail::fail_point!("intake.repair.before-commit");
+                fail::fail_point!("repair.made");
                 batch.placements.extend(repaired.made);
                 // What was thought bad and is good again is noted so.
                 for p in placements.iter().filter(|p| p.state != PlacementState::Good) {
@@ -186,6 +202,7 @@ pub(crate) fn repair(job: &Job<'_>) -> Result<(), Error> {
         None => format!("{} shards made anew", tally.repaired),
         Some(first) => format!("segment-lost: {} segments not repaired: {first}", tally.lost.len()),
     };
+    fail::fail_point!("repair.done");
     end(job, EventKind::Repair, outcome, detail, report, note)
 }
 
@@ -212,7 +229,7 @@ pub(crate) fn recode(job: &Job<'_>) -> Result<(), Error> {
             now(),
             &mut |bytes| job.progress.done(0, bytes),
         )?;
-        fail::fail_point!("intake.recode.before-commit");
+        fail::fail_point!("recode.coded");
         batch.replace_codings.push(Recoded {
             segment: segment.id,
             coding: stored.coding,
@@ -224,6 +241,7 @@ pub(crate) fn recode(job: &Job<'_>) -> Result<(), Error> {
     })?;
     let report = json!({"segments": tally.segments, "recoded": tally.recoded});
     let note = format!("{} of {} segments coded anew", tally.recoded, tally.segments);
+    fail::fail_point!("recode.done");
     end(job, EventKind::Recoding, Outcome::Success, report.clone(), report, note)
 }
 

@@ -56,5 +56,29 @@ pub const UNCOMMITTED_BYTES_MAX: u64 = 128 << 20;
 /// between reader and packer stay within [`UNCOMMITTED_BYTES_MAX`] together.
 pub(crate) const SEGMENT_BYTES: u64 = 52 << 20;
 
+/// The moments of work at which a process is made to die (feature `failpoints` of the program), in the
+/// order in which work passes them; each begins with the word of its work.
+pub const FAIL_POINTS: &[&str] = &[
+    "deposit.planned",
+    "deposit.begun",
+    "deposit.segment-filled",
+    "deposit.segment-synced",
+    "deposit.segment-committed",
+    "deposit.stored",
+    "deposit.validated",
+    "deposit.record-part-synced",
+    "deposit.recorded",
+    "deposit.published",
+    "repair.made",
+    "repair.done",
+    "recode.coded",
+    "recode.done",
+    "restore.begun",
+    "restore.synced",
+    "restore.written",
+    "restore.whole",
+    "restore.renamed",
+];
+
 /// A lease lasts so long without renewal, in seconds.
 pub const LEASE_SECONDS: i64 = 60;

@@ -181,6 +181,7 @@ impl Parts<'_> {
         let writer = self.job.archive.writer(self.job.item.institution)?;
         let Stored { segment, bytes, coding, number, placements } = put.finish(&writer, now())?;
         let durable = DurableSegment { id: segment, bytes, coding, number, placements };
+        fail::fail_point!("deposit.record-part-synced");
         self.job.commit(Batch { durable: vec![durable], ..Batch::default() })?;
         Ok(segment)
     }

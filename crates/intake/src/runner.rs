@@ -108,21 +108,24 @@ impl Runner {
         }
     }
 
-    /// Works off what is queued; with `stay`, waits for more until stopped.
-    pub fn run_all(&self, stay: bool) -> Result<Vec<Ended>, Error> {
-        let mut all = Vec::new();
+    /// Works off what is queued; with `stay`, waits for more until stopped. `told` hears of each item
+    /// as it ends.
+    pub fn run_all<E: From<Error>>(
+        &self,
+        stay: bool,
+        told: &mut dyn FnMut(Ended) -> Result<(), E>,
+    ) -> Result<(), E> {
         while !self.stop.stopped() {
             match self.try_one(None)? {
-                Some(ended) => all.push(ended),
+                Some(ended) => told(ended)?,
                 None if stay => {
-                    all.clear(); // they were told of as they ended
                     std::thread::sleep(POLL);
                     self.archive.free_the_dead()?;
                 }
                 None => break,
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     fn item(&self, id: WorkId) -> Result<WorkItem, Error> {

@@ -38,6 +38,8 @@
 //! that goes away ends the program quietly.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(feature = "failpoints")]
+mod campaign;
 mod cli;
 mod cmd;
 mod config;
@@ -52,6 +54,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     log_to_stderr();
+    #[cfg(feature = "failpoints")]
+    campaign::begin();
     let out = output::Output::new(cli.json);
     let result = cmd::run(cli, out);
     match result {

@@ -4,6 +4,7 @@ use crate::check::{lost, proof_of};
 use crate::keys::SecretKeys;
 use crate::store::ShardFile;
 use crate::{Error, Vault};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use strongroom_record::{Placement, SegmentId};
@@ -26,8 +27,16 @@ pub(crate) struct Cipher {
     segment: SegmentId,
     pub(crate) proof: Proof,
     layout: Layout,
-    shards: BTreeMap<u8, (Placement, ShardFile)>,
+    shards: BTreeMap<u8, Lane>,
     faults: Vec<Fault>,
+}
+
+/// A shard that is read from.
+struct Lane {
+    placement: Placement,
+    file: ShardFile,
+    /// Its own header and trailer, verified when one of its blocks is first to be proven.
+    proof: OnceCell<Proof>,
 }
 
 /// An open segment. What was opened last is held, for the next range is mostly beside it.
@@ -103,7 +112,7 @@ impl SegmentReader {
     /// A hint that the segment is read to its end, or not at all again: the system's memory need not
     /// hold its shards.
     pub fn forget(&self) {
-        self.cipher.shards.values().for_each(|(_, file)| file.forget());
+        self.cipher.shards.values().for_each(|lane| lane.file.forget());
     }
 
     /// Opens the chunks from `first` on: those that are wanted, and where reading goes on from what
@@ -186,7 +195,8 @@ impl Cipher {
                     }
                 }
             }
-            shards.insert(placement.index, (placement.clone(), file));
+            let lane = Lane { placement: placement.clone(), file, proof: OnceCell::new() };
+            shards.insert(placement.index, lane);
         }
         let why = || faults.iter().map(fault_text).collect::<Vec<_>>();
         let proof = proof.ok_or_else(|| lost(segment, 0, 1, &why()))?;
@@ -202,15 +212,15 @@ impl Cipher {
     fn fill(&self, cipher: &Range<u64>, buf: &mut [u8]) -> Result<(), String> {
         let start = self.proof.header_len() as u64;
         if self.layout.k == 1 {
-            let (_, file) = self.shards.values().next().ok_or("no shard is there")?;
-            return file.read_at(start + cipher.start, buf);
+            let lane = self.shards.values().next().ok_or("no shard is there")?;
+            return lane.file.read_at(start + cipher.start, buf);
         }
         let mut rest = buf;
         for piece in self.layout.pieces(cipher.clone()) {
             let (now, later) = rest.split_at_mut(piece.len);
-            let (_, file) = self.shards.get(&piece.lane).ok_or("a shard of data is gone")?;
+            let lane = self.shards.get(&piece.lane).ok_or("a shard of data is gone")?;
             let (offset, _) = self.layout.stripe(piece.stripe);
-            file.read_at(start + offset + piece.offset as u64, now)?;
+            lane.file.read_at(start + offset + piece.offset as u64, now)?;
             rest = later;
         }
         Ok(())
@@ -243,13 +253,13 @@ impl Cipher {
         let k = self.proof.header().k;
         let n = self.proof.header().n;
         let (mut have, mut faults) = (Vec::new(), Vec::new());
-        for (index, (placement, file)) in &self.shards {
+        for (index, lane) in &self.shards {
             if have.len() == usize::from(k) {
                 break;
             }
-            match self.proven_block(placement, file, stripe) {
+            match self.proven_block(lane, stripe) {
                 Ok(block) => have.push((*index, block)),
-                Err(why) => faults.push(Fault { placement: placement.clone(), why }),
+                Err(why) => faults.push(Fault { placement: lane.placement.clone(), why }),
             }
         }
         for fault in faults {
@@ -273,15 +283,16 @@ impl Cipher {
         Ok(blocks)
     }
 
-    fn proven_block(
-        &self,
-        placement: &Placement,
-        file: &ShardFile,
-        stripe: u64,
-    ) -> Result<Vec<u8>, String> {
-        let proof = proof_of(file, placement)?;
+    fn proven_block(&self, lane: &Lane, stripe: u64) -> Result<Vec<u8>, String> {
+        let proof = match lane.proof.get() {
+            Some(proof) => proof,
+            None => {
+                let proof = proof_of(&lane.file, &lane.placement)?;
+                lane.proof.get_or_init(|| proof)
+            }
+        };
         let (offset, len) = self.layout.stripe(stripe);
-        let block = file.read(proof.header_len() as u64 + offset, len)?;
+        let block = lane.file.read(proof.header_len() as u64 + offset, len)?;
         match proof.check_block(stripe, &block) {
             true => Ok(block),
             false => Err(format!("block {stripe} is not what was signed")),

@@ -34,6 +34,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     tell(job, &name, Stage::Inspect);
     let source = Source::open(&request.source)?;
     let plan = Plan::of(&source, job)?;
+    fail::fail_point!("deposit.planned");
     let registry = job.archive.registry();
     let draft = job.archive.block_on(registry.draft(object))?;
     let draft = draft.filter(|draft| draft.work == job.item.id);
@@ -45,6 +46,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
         Some(draft) => draft.id,
         None => begin(job, &request, object, &source, &plan, &mut checkpoint)?,
     };
+    fail::fail_point!("deposit.begun");
     if checkpoint.pin != source.pin()? {
         let what = "it is another file than when the work was begun".into();
         return Err(Error::Changed { path: source.path().to_owned(), what });
@@ -59,6 +61,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
         if same_as_before(job, &checkpoint, latest.as_ref())? {
             return unchanged(job, object, latest.as_ref());
         }
+        fail::fail_point!("deposit.stored");
         let stage = Some(Stage::Validate);
         checkpoint.begin(Phase::Made);
         let checkpoint = Some(checkpoint.write()?);
@@ -74,6 +77,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
         let pack = Pack::new(job, version, object, &request, None, &checkpoint)?;
         checkpoint = pack.run(stream, &plan, Phase::Made, vec![Algorithm::Sha256])?;
     }
+    fail::fail_point!("deposit.validated");
     tell(job, &name, Stage::Record);
     publish(job, &name, version, latest.as_ref(), &plan, checkpoint, &warnings)
 }
@@ -237,6 +241,7 @@ fn publish(
     let root = merkle.root();
     let number = latest.map_or(0, |v| v.number) + 1;
     let record = crate::record::store(job, name, version, number, plan.bag, root)?;
+    fail::fail_point!("deposit.recorded");
     tell(job, name, Stage::Publish);
     let outcome = if warnings.is_empty() { Outcome::Success } else { Outcome::Warning };
     let event = |kind, outcome, files: Option<MerkleRoot>, detail| EventDraft {
@@ -296,6 +301,7 @@ fn publish(
         finish: Some(Finish { status: WorkStatus::Succeeded, report }),
         ..Batch::default()
     })?;
+    fail::fail_point!("deposit.published");
     Ok(())
 }
 

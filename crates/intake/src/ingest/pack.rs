@@ -229,6 +229,7 @@ impl<'a> Pack<'a> {
             };
             let mut next = None;
             if let Some(put) = put {
+                fail::fail_point!("deposit.segment-filled");
                 let stored = put.finish(&self.writer, now())?;
                 batch.durable.push(DurableSegment {
                     id: stored.segment,
@@ -241,9 +242,14 @@ impl<'a> Pack<'a> {
                 next = Some(segment.id);
                 batch.begin_segments.push(segment);
             }
-            fail::fail_point!("intake.store.before-commit");
+            fail::fail_point!("deposit.segment-synced");
+            if planted() {
+                let checkpoint = batch.checkpoint.take();
+                self.job.commit(registry::Batch { checkpoint, ..Default::default() })?;
+                fail::fail_point!("deposit.planted");
+            }
             self.job.commit(batch)?;
-            fail::fail_point!("intake.store.after-commit");
+            fail::fail_point!("deposit.segment-committed");
             if let Some(id) = next {
                 let _ = ids.send(id); // the packer may have ended
             }
@@ -276,6 +282,13 @@ impl<'a> Pack<'a> {
             accept_degraded: self.accept_degraded,
         })
     }
+}
+
+/// Whether the kill campaign asked for a bug that it must find: a checkpoint that is committed before
+/// what it tells of.
+fn planted() -> bool {
+    fail::fail_point!("planted", |_| true);
+    false
 }
 
 /// A segment that is full, with what it completes.

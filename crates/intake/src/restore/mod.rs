@@ -25,8 +25,8 @@ use strongroom_vault::keys::SecretKeys;
 use target::{FolderTarget, TarTarget, Target};
 
 /// A restoration notes how far it is, durably, after so many bytes and after so many files.
-const CHECKPOINT_BYTES: u64 = 1 << 30;
-const CHECKPOINT_FILES: u64 = 50_000;
+const CHECKPOINT_BYTES: u64 = 256 << 20;
+const CHECKPOINT_FILES: u64 = 20_000;
 /// Files read from the registry at once.
 const PAGE: u32 = 1000;
 
@@ -86,7 +86,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
         (at, faults) = make(job, &version, &request, &partial, at)?;
         rename(&partial, to)?;
     }
-    fail::fail_point!("intake.restore.renamed");
+    fail::fail_point!("restore.renamed");
     let folder = to.parent().unwrap_or(Path::new("/"));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritable)?;
     let files = at.files;
@@ -119,6 +119,7 @@ fn make(
     at: Checkpoint,
 ) -> Result<(Checkpoint, usize), Error> {
     let target = target(request, partial, &at)?;
+    fail::fail_point!("restore.begun");
     let secrets = job.archive.secrets(job.item.institution)?;
     let next = at.next;
     let (mut at, faults) = std::thread::scope(|scope| {
@@ -137,8 +138,10 @@ fn make(
             }
         }
     })?;
+    fail::fail_point!("restore.written");
     at.whole = identity(partial);
     at.commit(job)?;
+    fail::fail_point!("restore.whole");
     Ok((at, faults))
 }
 
@@ -313,6 +316,7 @@ fn write(
                     job.progress.done(1, 0);
                     if bytes >= CHECKPOINT_BYTES || files >= CHECKPOINT_FILES {
                         at.tar = target.sync()?;
+                        fail::fail_point!("restore.synced");
                         at.commit(job)?;
                         (files, bytes) = (0, 0);
                     }

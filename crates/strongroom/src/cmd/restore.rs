@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use strongroom_intake::{Form, RestoreRequest};
+use strongroom_intake::{Archive, Form, RestoreRequest};
 use strongroom_registry::Object;
 
 #[derive(Args)]
@@ -49,7 +49,7 @@ pub(crate) struct Cat {
 pub(crate) fn run(cx: &Context, args: Restore) -> Result<Answer, Failure> {
     let archive = cx.open()?;
     let (object, version) = archive.find_version(&args.object)?;
-    let to = target(&args, &object)?;
+    let to = target(&archive, &args, &object)?;
     let form = match args.form {
         As::Bag => Form::Bag,
         As::Tar => Form::Tar,
@@ -78,9 +78,13 @@ pub(crate) fn run(cx: &Context, args: Restore) -> Result<Answer, Failure> {
     Ok(Answer::Yes)
 }
 
-/// A folder that is there gets the object's name in it; else the path itself is made.
-fn target(args: &Restore, object: &Object) -> Result<PathBuf, Failure> {
+/// A folder that is there gets the object's name in it; else the path itself is made, or was, by work
+/// that died before it could tell.
+fn target(archive: &Archive, args: &Restore, object: &Object) -> Result<PathBuf, Failure> {
     let to = std::path::absolute(&args.to).map_err(|e| Failure::io(args.to.display(), &e))?;
+    if archive.restores_to(&to)? {
+        return Ok(to);
+    }
     if !to.is_dir() {
         let is_tar = to.extension() == Some(OsStr::new("tar"));
         return match args.form {

@@ -163,20 +163,23 @@ pub(crate) fn to_json(item: &WorkItem) -> Value {
 fn work_off(cx: &Context, args: &Run) -> Result<Answer, Failure> {
     let archive = cx.open()?;
     let worker = Worker::new(&archive);
-    let ended = worker.runner.run_all(args.stay);
-    worker.line.clear();
-    let ended = ended?;
-    let mut failed = 0;
-    for ended in &ended {
-        if let Some(failure) = failure_of(ended) {
+    let (mut list, mut failed) = (cx.out.list(), 0);
+    let worked = worker.runner.run_all::<Failure>(args.stay, &mut |ended| {
+        worker.line.clear();
+        if let Some(failure) = failure_of(&ended) {
             failed += 1;
             failure.say();
         }
+        let item = &ended.item;
+        let line =
+            format!("{}  {:<9}  {}  {}", output::short(item.id), item.status, item.kind, item.note);
+        list.row(&to_json(item), line)
+    });
+    worker.line.clear();
+    worked?;
+    if list.end()? == 0 {
+        eprintln!("Nothing was queued.");
     }
-    let items: Vec<_> = ended.iter().map(|ended| to_json(&ended.item)).collect();
-    let line =
-        format!("{} worked on, {failed} not ended well", output::count(items.len() as u64, "item"));
-    cx.out.value(&Value::Array(items), line)?;
     Ok(Answer::of(failed == 0))
 }
 
