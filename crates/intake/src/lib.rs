@@ -65,6 +65,7 @@ pub const FAIL_POINTS: &[&str] = &[
     "deposit.segment-synced",
     "deposit.segment-committed",
     "deposit.stored",
+    "deposit.placed",
     "deposit.validated",
     "deposit.record-part-synced",
     "deposit.recorded",

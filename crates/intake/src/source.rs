@@ -77,6 +77,20 @@ impl Source {
         }
     }
 
+    /// Whether it cannot seek at little cost, and so is read in one pass.
+    pub(crate) fn in_one_pass(&self) -> bool {
+        matches!(self, Source::Tar(_, container) if *container != Container::Tar)
+    }
+
+    /// Bytes of the file that it is.
+    pub(crate) fn bytes(&self) -> Result<u64, Error> {
+        let path = self.path();
+        match std::fs::metadata(path) {
+            Ok(meta) => Ok(meta.len()),
+            Err(source) => Err(Error::Unreadable { path: path.to_owned(), source }),
+        }
+    }
+
     /// Its entries from `position` on.
     pub(crate) fn stream(&self, position: &Position) -> Result<Stream, Error> {
         let path = self.path().to_owned();

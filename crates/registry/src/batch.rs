@@ -18,6 +18,7 @@ impl Batch {
             + self.durable.iter().map(|s| 1 + s.placements.len()).sum::<usize>()
             + self.give_up.len()
             + self.files.len()
+            + self.amend.len()
             + self.replace_codings.iter().map(|s| 1 + s.placements.len()).sum::<usize>()
             + self.placements.len()
             + self.checked.len()

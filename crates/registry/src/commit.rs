@@ -34,6 +34,13 @@ impl Registry {
             segments::give_up(c, lease, *segment).await?;
         }
         files::add(c, lease, &batch.files).await?;
+        files::amend(c, lease, &batch.amend).await?;
+        if let Some(bag) = batch.bag {
+            objects::set_bag(c, lease, bag).await?;
+        }
+        if batch.release_unused {
+            objects::release_unused(c, lease).await?;
+        }
         for recoded in &batch.replace_codings {
             segments::recode(c, recoded).await?;
         }

@@ -204,6 +204,33 @@ pub(crate) async fn add(
     row::execute(connection, statements).await
 }
 
+/// Gives files of the draft of a work item another id, path and digests.
+pub(crate) async fn amend(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    files: &[FileRecord],
+) -> Result<(), Error> {
+    for file in files {
+        let amended = sqlx::query(
+            "UPDATE files SET id = $3, path = $4, digests = $5
+             WHERE number = $2
+               AND version = (SELECT id FROM versions WHERE work = $1 AND state = 'draft')",
+        )
+        .bind(&lease.work.0[..])
+        .bind(int(file.number)?)
+        .bind(&file.id.0[..])
+        .bind(&file.path[..])
+        .bind(digests_to_bytes(&file.digests)?)
+        .execute(&mut *connection)
+        .await?;
+        if amended.rows_affected() != 1 {
+            let number = file.number;
+            return Err(Error::conflict(format!("the work item's draft has no file {number}")));
+        }
+    }
+    Ok(())
+}
+
 fn check(file: &FileRecord, expected: u64) -> Result<(), Error> {
     let path = || String::from_utf8_lossy(&file.path);
     if file.number != expected {

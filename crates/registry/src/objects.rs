@@ -1,7 +1,7 @@
 //! Objects and their versions.
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use strongroom_record::{InstitutionId, Lease, ObjectId, ObjectName, Time, VersionId};
+use strongroom_record::{InstitutionId, Lease, ObjectId, ObjectName, SegmentId, Time, VersionId};
 
 use crate::row::{Fields, int, limited};
 use crate::types::{NewDraft, Object, ObjectSummary, Publish, Version, VersionState};
@@ -218,6 +218,49 @@ pub(crate) async fn publish(
             publish.files, publish.bytes, publish.record
         ))),
     }
+}
+
+/// Says whether the draft of a work item is a bag.
+pub(crate) async fn set_bag(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    bag: bool,
+) -> Result<(), Error> {
+    let set = sqlx::query("UPDATE versions SET bag = $2 WHERE work = $1 AND state = 'draft'")
+        .bind(&lease.work.0[..])
+        .bind(i64::from(bag))
+        .execute(connection)
+        .await?;
+    match set.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::conflict("the work item has no draft")),
+    }
+}
+
+/// Releases the segments of data of a work item's draft that none of its files refers to: no version
+/// can, as it was never published.
+pub(crate) async fn release_unused(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+) -> Result<(), Error> {
+    let rows = sqlx::query(
+        "UPDATE segments SET state = 'released'
+         WHERE work = $1 AND state = 'durable' AND kind = 'data'
+           AND version = (SELECT id FROM versions WHERE work = $1 AND state = 'draft')
+           AND id NOT IN (SELECT segment FROM extents WHERE version =
+             (SELECT id FROM versions WHERE work = $1 AND state = 'draft'))
+         RETURNING id",
+    )
+    .bind(&lease.work.0[..])
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in rows {
+        sqlx::query("UPDATE placements SET state = 'released' WHERE segment = $1")
+            .bind(&Fields::new(&row, "segments").id::<SegmentId>("id")?.0[..])
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Gives the draft of a work item up, where it has one, and releases its segments: nothing else can

@@ -397,6 +397,13 @@ pub struct Batch {
     pub give_up: Vec<SegmentId>,
     /// Files of the item's draft, in dense numbers.
     pub files: Vec<FileRecord>,
+    /// Files of the item's draft that have another id, path or digests than was known when they were
+    /// added; by number.
+    pub amend: Vec<FileRecord>,
+    /// Whether the item's draft is a bag, where that was not known when it was begun.
+    pub bag: Option<bool>,
+    /// Release the draft's durable segments of data that none of its files refers to.
+    pub release_unused: bool,
     /// Segments coded anew; their old placements are released.
     pub replace_codings: Vec<Recoded>,
     /// Shards that stand elsewhere, or are in another state, than was known. Those of a coding

@@ -393,6 +393,43 @@ async fn published_versions_are_numbered_and_never_change(a: &Registry, b: &Regi
 }
 
 /// Each batch fails in its last part; none leaves a trace of its first ones.
+async fn a_draft_is_amended_and_what_it_does_not_use_released(a: &Registry, b: &Registry) {
+    let world = world(a).await;
+    let lease = world.taken(a).await;
+    let number = a.next_coding_number().await.unwrap();
+    let draft = world.draft();
+    let version = draft.version;
+    let [used, unused] = [0, 1].map(|_| world.segment(version, SegmentKind::Data, number));
+    let batch = Batch {
+        begin_draft: Some(draft),
+        begin_segments: vec![used.clone(), unused.clone()],
+        durable: vec![world.durable(&used, 10_000), world.durable(&unused, 10_000)],
+        files: (0..3).map(|n| file(n, used.id)).collect(),
+        ..Batch::default()
+    };
+    let lease = a.commit(&lease, NOW, SECONDS, batch).await.unwrap().lease;
+    let digests = vec![NamedDigest { algorithm: "md5".into(), bytes: vec![7; 16] }];
+    let amended = FileRecord { path: b"moved".into(), id: fresh(), digests, ..file(1, used.id) };
+    let unknown =
+        Batch { amend: vec![FileRecord { number: 3, ..amended.clone() }], ..Batch::default() };
+    assert!(a.commit(&lease, NOW, SECONDS, unknown).await.is_err());
+    let batch = Batch {
+        amend: vec![amended.clone()],
+        bag: Some(true),
+        release_unused: true,
+        ..Batch::default()
+    };
+    a.commit(&lease, NOW, SECONDS, batch).await.unwrap();
+    assert!(b.version(version).await.unwrap().unwrap().bag);
+    assert_eq!(b.file_by_path(version, b"moved").await.unwrap(), Some(amended));
+    assert_eq!(b.files(version, 0, 10).await.unwrap().len(), 3);
+    let state = async |id| b.segment(id).await.unwrap().unwrap().state;
+    assert_eq!(state(used.id).await, SegmentState::Durable);
+    assert_eq!(state(unused.id).await, SegmentState::Released);
+    assert_eq!(b.placements(used.id).await.unwrap().len(), 2);
+    assert!(b.placements(unused.id).await.unwrap().is_empty());
+}
+
 async fn a_commit_is_all_or_nothing(a: &Registry, b: &Registry) {
     let world = world(a).await;
     let lease = world.taken(a).await;
@@ -825,6 +862,7 @@ mod sqlite {
         items_are_requeued_at_stages_of_their_kind
         shards_are_checked_repaired_and_coded_anew
         lists_are_given_in_pages
+        a_draft_is_amended_and_what_it_does_not_use_released
         twenty_thousand_files_read_back_equal
     }
 

@@ -31,7 +31,7 @@ const RANDOM_MS_MAX: u64 = 1500;
 /// Rounds beyond those asked for at most, while a moment is not met.
 const EXTRA_ROUNDS: usize = 8;
 /// Named moments at which processes of a round are killed.
-const AIMED_KILLS: usize = 4;
+const AIMED_KILLS: usize = 5;
 /// How long all is waited for that should end.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The state of a round's work is asked for so often, and whenever a process ended.
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         place: place.path().to_owned(),
         draw: Draw(args.seed),
         plant: args.plant,
+        compressed: false,
         aimed: BTreeMap::new(),
         random: BTreeMap::new(),
         found: Vec::new(),
@@ -129,10 +130,9 @@ impl Draw {
     }
 }
 
-/// What is deposited: a folder, and a tar of it; and what every file of it is.
+/// What is deposited: a folder, a tar of it, and that compressed; and what every file of it is.
 struct Source {
-    folder: PathBuf,
-    tar: PathBuf,
+    forms: [PathBuf; 3],
     files: BTreeMap<Vec<u8>, (u64, Digest)>,
     bytes: u64,
 }
@@ -143,8 +143,8 @@ impl Source {
         let mut draw = Draw(1);
         let tar = folder.with_extension("tar");
         let out = std::io::BufWriter::new(fs::File::create(&tar).unwrap());
-        let mut source =
-            Source { folder: folder.to_owned(), tar, files: BTreeMap::new(), bytes: 0 };
+        let forms = [folder.to_owned(), tar.clone(), folder.with_extension("tar.zst")];
+        let mut source = Source { forms, files: BTreeMap::new(), bytes: 0 };
         let mut writer = tar::Writer::new(out);
         let total = mib << 20;
         let mut file = |name: String, size: u64| {
@@ -171,7 +171,9 @@ impl Source {
             file(format!("small/{:02}/{i:05}", i % 50), size);
             (left, i) = (left - size, i + 1);
         }
-        writer.finish().unwrap();
+        drop(writer.finish().unwrap().into_inner().unwrap());
+        let zst = fs::File::create(&source.forms[2]).unwrap();
+        zstd::stream::copy_encode(fs::File::open(tar).unwrap(), zst, 1).unwrap();
         source
     }
 }
@@ -187,6 +189,8 @@ struct Campaign {
     place: PathBuf,
     draw: Draw,
     plant: bool,
+    /// Whether the source of this deposit is.
+    compressed: bool,
     /// Kills at a moment that was aimed at, and at random times after one was passed.
     aimed: BTreeMap<String, u64>,
     random: BTreeMap<String, u64>,
@@ -234,7 +238,7 @@ impl Campaign {
         let begun = Instant::now();
         let archive = self.place.join("archive");
         let (before_aimed, before_random) = (sum(&self.aimed), sum(&self.random));
-        let deposited = if cycle.is_multiple_of(2) { &source.folder } else { &source.tar };
+        let deposited = &source.forms[cycle % source.forms.len()];
         match operation {
             "deposit" => {
                 let _ = fs::remove_dir_all(&archive);
@@ -245,8 +249,12 @@ impl Campaign {
                     self.expect(&["deposit", "--object", "local/tiny", text(&tiny)], 0);
                 }
                 let command = ["deposit", "--object", "local/x", text(deposited)];
+                self.compressed = deposited.extension().is_some_and(|e| e == "zst");
                 let (read, kills) = self.work(operation, &command, two);
-                self.over.push((read as i64 - source.bytes as i64, kills));
+                // What is compressed is decoded again from its start, and so read again.
+                if !self.compressed {
+                    self.over.push((read as i64 - source.bytes as i64, kills));
+                }
                 self.check_recorded(source);
             }
             "repair" => {
@@ -371,8 +379,10 @@ impl Campaign {
     /// Named moments in the order in which work passes them, the random ones between; the last first.
     fn kills(&mut self, operation: &'static str) -> Vec<Kill> {
         let prefix = format!("{operation}.");
-        let mut moments: Vec<_> =
-            FAIL_POINTS.iter().copied().filter(|m| m.starts_with(&prefix)).collect();
+        let passes = |moment: &str| self.compressed || moment != "deposit.placed";
+        let mut moments: Vec<_> = (FAIL_POINTS.iter().copied())
+            .filter(|moment| moment.starts_with(&prefix) && passes(moment))
+            .collect();
         if self.plant {
             return vec![Kill::At("deposit.planted", 2 + self.draw.below(8))];
         }

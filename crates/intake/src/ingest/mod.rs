@@ -6,14 +6,15 @@ mod plan;
 mod read;
 
 use crate::archive::{random_id, source_text};
+use crate::restore::Reader;
 use crate::runner::Job;
-use crate::source::{Source, Stream};
+use crate::source::{Position, Source, Stream};
 use crate::{Deposit, Error};
 use pack::{Checkpoint, Pack, Phase};
-use plan::Plan;
+use plan::{Plan, Unseen, Way};
 use serde_json::json;
 use strongroom_bag::{Problem, rules};
-use strongroom_digest::{Algorithm, Digest};
+use strongroom_digest::{Algorithm, Digest, MultiHasher};
 use strongroom_record::{
     EventDraft, EventKind, FileKind, FileRecord, Merkle, MerkleRoot, ObjectId, ObjectName, Outcome,
     Stage, VersionId, WorkStatus,
@@ -33,8 +34,6 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     let name: ObjectName = request.object.parse()?;
     tell(job, &name, Stage::Inspect);
     let source = Source::open(&request.source)?;
-    let plan = Plan::of(&source, job)?;
-    fail::fail_point!("deposit.planned");
     let registry = job.archive.registry();
     let draft = job.archive.block_on(registry.draft(object))?;
     let draft = draft.filter(|draft| draft.work == job.item.id);
@@ -42,9 +41,15 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
         Some(_) => Checkpoint::read(&job.item.checkpoint)?,
         None => Checkpoint::default(),
     };
+    // Of one that is read in one pass, the plan follows from that pass.
+    let mut plan = match source.in_one_pass() && checkpoint.phase == Phase::Payload {
+        true => None,
+        false => Some(Plan::of(&source, job)?),
+    };
+    fail::fail_point!("deposit.planned");
     let version = match draft {
         Some(draft) => draft.id,
-        None => begin(job, &request, object, &source, &plan, &mut checkpoint)?,
+        None => begin(job, &request, object, &source, plan.as_ref(), &mut checkpoint)?,
     };
     fail::fail_point!("deposit.begun");
     if checkpoint.pin != source.pin()? {
@@ -54,32 +59,108 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     let latest = job.archive.block_on(registry.latest(object))?;
     if checkpoint.phase == Phase::Payload {
         tell(job, &name, Stage::Store);
-        job.progress.total(plan.files, plan.bytes);
-        let stream = source.stream(&checkpoint.position)?;
         let pack = Pack::new(job, version, object, &request, latest.as_ref(), &checkpoint)?;
-        checkpoint = pack.run(stream, &plan, Phase::Payload, plan.algorithms())?;
+        let next = match &plan {
+            Some(plan) => {
+                job.progress.total(plan.files, plan.bytes);
+                let stream = source.stream(&checkpoint.position)?;
+                checkpoint = pack.run(stream, Way::Planned(plan), plan.algorithms())?.0;
+                Phase::Made
+            }
+            None => {
+                let stream = source.stream(&Position::default())?;
+                let algorithms = Unseen::ALGORITHMS.to_vec();
+                (checkpoint, plan) = pack.run(stream, Way::OnePass(&source), algorithms)?;
+                Phase::Place
+            }
+        };
+        fail::fail_point!("deposit.stored");
+        checkpoint.begin(next);
+    }
+    let plan = plan.ok_or_else(|| Error::Internal("a source without a plan".into()))?;
+    if checkpoint.phase == Phase::Place {
+        place(job, version, &plan, latest.as_ref(), &mut checkpoint)?;
+        checkpoint.begin(Phase::Made);
+    }
+    if checkpoint.position == Position::default() {
         if same_as_before(job, &checkpoint, latest.as_ref())? {
             return unchanged(job, object, latest.as_ref());
         }
-        fail::fail_point!("deposit.stored");
         let stage = Some(Stage::Validate);
-        checkpoint.begin(Phase::Made);
-        let checkpoint = Some(checkpoint.write()?);
-        job.commit(Batch { stage, checkpoint, ..Batch::default() })?;
+        let (checkpoint, bag) = (Some(checkpoint.write()?), Some(plan.bag));
+        job.commit(Batch { stage, checkpoint, bag, ..Batch::default() })?;
     }
     tell(job, &name, Stage::Validate);
     let mut warnings = plan.warnings.clone();
     if plan.bag {
         warnings.extend(validate(job, version, &plan)?);
-    } else if checkpoint.phase == Phase::Made {
+    } else {
         let made = bagging::tag_files(job, version, &checkpoint)?;
         let stream = Stream::made(made, checkpoint.position.entries);
         let pack = Pack::new(job, version, object, &request, None, &checkpoint)?;
-        checkpoint = pack.run(stream, &plan, Phase::Made, vec![Algorithm::Sha256])?;
+        checkpoint = pack.run(stream, Way::Made, vec![Algorithm::Sha256])?.0;
     }
     fail::fail_point!("deposit.validated");
     tell(job, &name, Stage::Record);
     publish(job, &name, version, latest.as_ref(), &plan, checkpoint, &warnings)
+}
+
+/// Gives the files of a source that was read in one pass their places, the digests that its manifests
+/// want and that were not computed, and, where nothing of them changed, the ids that they had.
+fn place(
+    job: &Job<'_>,
+    version: VersionId,
+    plan: &Plan,
+    latest: Option<&Version>,
+    checkpoint: &mut Checkpoint,
+) -> Result<(), Error> {
+    let registry = job.archive.registry();
+    let wanted: Vec<_> =
+        plan.algorithms().into_iter().filter(|a| *a != Algorithm::Sha256).collect();
+    let mut reader = None;
+    loop {
+        job.stop.check()?;
+        let mut page = job.archive.block_on(registry.files(version, checkpoint.placed, PAGE))?;
+        let Some(last) = page.last() else { return Ok(()) };
+        checkpoint.placed = last.number + 1;
+        for file in &mut page {
+            if let Some(raw) = plan::unplaced(&file.path) {
+                file.path = plan.place_path(raw);
+            }
+            if file.kind == FileKind::File {
+                let known = |a: &Algorithm| file.digests.iter().any(|d| d.algorithm == a.name());
+                let missing: Vec<_> = wanted.iter().copied().filter(|a| !known(a)).collect();
+                file.digests.retain(|d| wanted.iter().any(|a| a.name() == d.algorithm));
+                if !missing.is_empty() {
+                    let reader = match &mut reader {
+                        Some(reader) => reader,
+                        none => {
+                            let secrets = job.archive.secrets(job.item.institution)?;
+                            none.insert(Reader::new(job.archive, secrets))
+                        }
+                    };
+                    let mut hasher = MultiHasher::new(&missing);
+                    reader.read(file, &mut |bytes| {
+                        hasher.update(bytes);
+                        Ok(())
+                    })?;
+                    file.digests.extend(hasher.finish().iter().map(pack::named));
+                }
+            }
+            if let Some(latest) = latest {
+                let before = registry.file_by_path(latest.id, &file.path);
+                if let Some(before) = job.archive.block_on(before)?
+                    && before.same_as(file)
+                {
+                    file.id = before.id;
+                    checkpoint.unchanged += 1;
+                }
+            }
+        }
+        let checkpoint = Some(checkpoint.write()?);
+        job.commit(Batch { amend: page, checkpoint, ..Batch::default() })?;
+        fail::fail_point!("deposit.placed");
+    }
 }
 
 fn tell(job: &Job<'_>, name: &ObjectName, stage: Stage) {
@@ -92,14 +173,16 @@ fn begin(
     request: &Deposit,
     object: ObjectId,
     source: &Source,
-    plan: &Plan,
+    plan: Option<&Plan>,
     checkpoint: &mut Checkpoint,
 ) -> Result<VersionId, Error> {
     let registry = job.archive.registry();
     let coding = job.archive.block_on(registry.coding_for(Some(object), job.item.institution))?;
     let used = job.archive.block_on(registry.shelf_bytes())?;
     let used = |id| used.iter().find(|(shelf, _)| *shelf == id).map_or(0, |(_, bytes)| *bytes);
-    job.archive.vault().reserve(coding, plan.bytes, used)?;
+    // Of a compressed source at least what it has now.
+    let bytes = plan.map_or_else(|| source.bytes(), |plan| Ok(plan.bytes))?;
+    job.archive.vault().reserve(coding, bytes, used)?;
     checkpoint.pin = source.pin()?;
     let version = VersionId(random_id());
     let event = EventDraft {
@@ -108,9 +191,9 @@ fn begin(
         work: Some(job.item.id),
         detail: json!({
             "source": source_text(&request.source),
-            "files": plan.files.to_string(),
-            "bytes": plan.bytes.to_string(),
-            "bag": plan.bag,
+            "files": plan.map(|plan| plan.files.to_string()),
+            "bytes": plan.map(|plan| plan.bytes.to_string()),
+            "bag": plan.map(|plan| plan.bag),
         }),
         ..EventDraft::new(EventKind::Ingestion)
     };
@@ -119,7 +202,7 @@ fn begin(
             version,
             object,
             source: source_text(&request.source),
-            bag: plan.bag,
+            bag: plan.is_some_and(|plan| plan.bag),
             detail: json!({}),
         }),
         stage: Some(Stage::Store),
@@ -282,12 +365,13 @@ fn publish(
         "version": number,
         "files": files,
         "bytes": bytes,
-        "stored_bytes": checkpoint.stored,
+        "stored_bytes": checkpoint.stored - checkpoint.given_up,
         "warnings": shown,
     });
     let writing = job.archive.block_on(job.archive.registry().writing_segments(job.item.id))?;
     job.commit(Batch {
         give_up: writing.iter().map(|s| s.id).collect(),
+        release_unused: checkpoint.given_up > 0,
         stage: Some(Stage::Publish),
         publish: Some(Publish {
             record: record.head,

@@ -1,8 +1,8 @@
 //! The last stages of the pipeline: new bytes fill segments; each that is full is finished, synced
 //! and committed with the files that it completes, while the next one fills.
 
-use super::plan::Plan;
-use super::read::{self, After, BATCH_PARTS, Batch, Hashed, Part, QUEUE_BATCHES};
+use super::plan::{Plan, Way};
+use super::read::{self, After, BATCH_PARTS, Batch, Begun, Hashed, Part, QUEUE_BATCHES};
 use crate::archive::{now, random_id};
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
@@ -33,6 +33,8 @@ pub(crate) enum Phase {
     /// Those of the source.
     #[default]
     Payload,
+    /// They are given their places: those of a source that was read in one pass.
+    Place,
     /// The tag files made for it.
     Made,
 }
@@ -47,8 +49,14 @@ pub(crate) struct Checkpoint {
     pub(crate) next_number: u64,
     /// Files so far that are as they were in the last version.
     pub(crate) unchanged: u64,
+    /// Files so far that have their places.
+    #[serde(default)]
+    pub(crate) placed: u64,
     /// Bytes that were stored anew.
     pub(crate) stored: u64,
+    /// Of these, bytes that were given up again, as they were there already.
+    #[serde(default)]
+    pub(crate) given_up: u64,
     /// A file that is not ended.
     inside: Option<Inside>,
 }
@@ -122,21 +130,21 @@ impl<'a> Pack<'a> {
         })
     }
 
-    /// Runs to the end of `stream`. Returns the checkpoint as it was committed last.
+    /// Runs to the end of `stream`. Returns the checkpoint as it was committed last, and the plan of a
+    /// source that was read in one pass.
     pub(crate) fn run(
         self,
         stream: Stream,
-        plan: &Plan,
-        phase: Phase,
+        way: Way<'_>,
         algorithms: Vec<Algorithm>,
-    ) -> Result<Checkpoint, Error> {
+    ) -> Result<(Checkpoint, Option<Plan>), Error> {
         let (sha, others): (Vec<_>, Vec<_>) =
             algorithms.into_iter().partition(|a| *a == Algorithm::Sha256);
         let inside = self.checkpoint.inside.clone();
         let offset = inside.as_ref().map_or(0, |i| i.offset);
         let states = inside.map_or([None, None], |i| i.states);
         let states = states.map(|state| state.and_then(|text| unhex(&text)));
-        let plan = (phase == Phase::Payload).then_some(plan);
+        let entries = self.checkpoint.position.entries;
         let job = self.job;
         std::thread::scope(|scope| {
             let (to_pack, batches) = sync_channel(QUEUE_BATCHES);
@@ -160,16 +168,20 @@ impl<'a> Pack<'a> {
                     read::hash(others, other_state.as_deref(), other_batches, other_out)
                 }));
             }
-            stages.push(scope.spawn(move || read::read(job, stream, plan, offset, &out)));
-            let packed = self.pack(&batches, &hashers, phase, plan);
+            let state = sha_state.as_deref();
+            let begun = Begun { version: self.version, entries, inside: offset, state };
+            let reader = scope.spawn(move || read::read(job, stream, way, begun, &out));
+            let packed = self.pack(&batches, &hashers, way);
             drop((batches, hashers));
             let mut errors = Vec::new();
+            let read = reader.join().map_err(|_| Error::Internal("the reader panicked".into()))?;
+            let plan = read.map_err(|error| errors.push(error)).unwrap_or_default();
             for stage in stages {
                 let ended = stage.join().map_err(|_| Error::Internal("a stage panicked".into()))?;
                 errors.extend(ended.err());
             }
             match packed {
-                Ok(checkpoint) if errors.is_empty() => Ok(checkpoint),
+                Ok(checkpoint) if errors.is_empty() => Ok((checkpoint, plan)),
                 packed => Err(Error::of_stages(packed.err().into_iter().chain(errors))),
             }
         })
@@ -179,8 +191,7 @@ impl<'a> Pack<'a> {
         &self,
         batches: &Receiver<Arc<Batch>>,
         hashers: &[Receiver<Hashed>],
-        phase: Phase,
-        plan: Option<&Plan>,
+        way: Way<'_>,
     ) -> Result<Checkpoint, Error> {
         let (ids_out, ids) = channel();
         let (closed_out, closed) = sync_channel::<Closed>(0);
@@ -188,8 +199,7 @@ impl<'a> Pack<'a> {
             let finisher = scope.spawn(|| self.finisher(closed, ids_out));
             let mut packer = Packer {
                 pack: self,
-                plan,
-                phase,
+                way,
                 ids,
                 closed: closed_out,
                 put: None,
@@ -300,8 +310,7 @@ struct Closed {
 
 struct Packer<'a> {
     pack: &'a Pack<'a>,
-    plan: Option<&'a Plan>,
-    phase: Phase,
+    way: Way<'a>,
     ids: Receiver<SegmentId>,
     closed: SyncSender<Closed>,
     put: Option<Put>,
@@ -416,8 +425,11 @@ impl Packer<'_> {
         let size = open.entry.size;
         let uncommitted = self.closed_files.iter().chain(&self.files);
         match self.known.get(&sha256, self.pack, uncommitted)? {
-            // Nothing is stored twice; pieces of a large one that were, are given up with it.
-            Some(extents) if size > 0 => open.extents = extents,
+            // Nothing is kept twice; pieces of a large one that were stored are given up.
+            Some(extents) if size > 0 => {
+                self.at.given_up += open.extents.iter().map(|e| e.length).sum::<u64>();
+                open.extents = extents;
+            }
             _ => {
                 self.store(bytes, &mut open.extents)?;
                 if size > 0 {
@@ -462,7 +474,7 @@ impl Packer<'_> {
             }
             Kind::HardLink(target) => {
                 let target = strongroom_bag::path::clean(target);
-                let path = self.plan.map_or_else(|| target.to_vec(), |p| p.place_path(target));
+                let path = self.way.place_path(target);
                 let pack = self.pack;
                 let recent = self.closed_files.iter().chain(&self.files).find(|f| f.path == path);
                 let first = match recent {
@@ -497,13 +509,8 @@ impl Packer<'_> {
         digests: &[Digest],
         target: Option<Vec<u8>>,
     ) -> Result<(), Error> {
-        let further = (digests.iter())
-            .filter(|d| d.algorithm() != Algorithm::Sha256)
-            .map(|d| NamedDigest {
-                algorithm: d.algorithm().name().into(),
-                bytes: d.as_bytes().to_vec(),
-            })
-            .collect();
+        let further =
+            (digests.iter()).filter(|d| d.algorithm() != Algorithm::Sha256).map(named).collect();
         self.finish_file(open, kind, sha256, further, target)
     }
 
@@ -526,7 +533,7 @@ impl Packer<'_> {
             sha256,
             digests,
             target,
-            made: self.phase == Phase::Made,
+            made: matches!(self.way, Way::Made),
             format: None,
             extents: open.extents,
         };
@@ -544,6 +551,10 @@ impl Packer<'_> {
         self.files.push(file);
         Ok(())
     }
+}
+
+pub(super) fn named(digest: &Digest) -> NamedDigest {
+    NamedDigest { algorithm: digest.algorithm().name().into(), bytes: digest.as_bytes().to_vec() }
 }
 
 fn sha256_of(digests: &[Digest]) -> Result<Sha256, Error> {

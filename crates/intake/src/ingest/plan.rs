@@ -2,9 +2,10 @@
 
 use crate::Error;
 use crate::runner::Job;
-use crate::source::{Entry, Kind, Source, Stream};
+use crate::source::{Entry, Kind, Source, Stream, refused};
 use std::collections::HashSet;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _};
 use strongroom_bag::path::{self, check_entry, link_stays_inside};
 use strongroom_bag::{Problem, rules};
 use strongroom_digest::{Algorithm, Set};
@@ -14,7 +15,15 @@ const PROBLEMS_MAX: usize = 1000;
 /// Warnings of names that differ only in case or Unicode form are looked for among so many files.
 const TWINS_FILES_MAX: usize = 200_000;
 
-/// What is known of a source before its payload is read.
+/// Stands before the path of a file of a source that is not known to be a bag yet: no path of a source
+/// begins so, so none is met twice while they are given their places.
+const UNPLACED: &[u8] = b"\0";
+/// Folders of a source that is read in one pass are held until it is known which of them are empty.
+const FOLDERS_MAX: usize = 1_000_000;
+/// Manifests and other tag files of meaning that such a source may have.
+const TAGS_MAX: usize = 256;
+
+/// What is known of a source before its payload is read; of one that is read in one pass, after.
 pub(crate) struct Plan {
     /// Whether it is a bag already.
     pub(crate) bag: bool,
@@ -33,14 +42,18 @@ pub(crate) struct Plan {
 impl Plan {
     /// Walks the headers of `source`, and reads the tag files of a bag.
     pub(crate) fn of(source: &Source, job: &Job<'_>) -> Result<Plan, Error> {
-        let mut walk = Walked::default();
-        if matches!(source, Source::Folder(_)) {
-            walk.strip = Some(Vec::new());
-        }
+        let mut walk = Walked::of(source);
         let mut stream = source.stream(&Default::default())?;
         while let Some(entry) = stream.next()? {
             job.stop.check()?;
-            walk.see(&entry, &mut stream)?;
+            if let Some(inside) = walk.see(&entry) {
+                stream.open(&entry, 0)?;
+                let mut failed = None;
+                walk.feed(&entry, &inside, Bytes { stream: &mut stream, failed: &mut failed });
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+            }
         }
         walk.end(source)
     }
@@ -92,10 +105,17 @@ struct Walked {
 }
 
 impl Walked {
-    fn see(&mut self, entry: &Entry, stream: &mut Stream) -> Result<(), Error> {
+    fn of(source: &Source) -> Walked {
+        let strip = matches!(source, Source::Folder(_)).then(Vec::new);
+        Walked { strip, ..Walked::default() }
+    }
+
+    /// Takes an entry in. Returns what it is called in the bag, where it is a tag file of one whose
+    /// bytes are wanted, as far as is known by now.
+    fn see(&mut self, entry: &Entry) -> Option<Vec<u8>> {
         let raw = &entry.path[..];
         if raw == b"." && matches!(entry.kind, Kind::EmptyFolder | Kind::Folder) {
-            return Ok(());
+            return None;
         }
         if let Err(why) = check_entry(raw) {
             self.problem("unsafe-path", raw, why.to_string());
@@ -131,21 +151,21 @@ impl Walked {
             }
         }
         self.agree(raw, folder);
-        let Some(strip) = self.strip.clone().filter(|_| !self.disagree) else { return Ok(()) };
-        let Some(inside) = raw.strip_prefix(&strip[..]) else { return Ok(()) };
+        let inside = self.inside(entry)?;
         self.declared |= inside == b"bagit.txt" && entry.kind == Kind::File;
-        if entry.kind == Kind::File && self.facts.takes(inside) {
-            stream.open(entry, 0)?;
-            let mut failed = None;
-            let fed = self.facts.feed(inside, Bytes { stream, failed: &mut failed });
-            if let Some(error) = failed {
-                return Err(error);
-            }
-            if let Err(error) = fed {
-                self.problem("tag-file-unreadable", raw, error.to_string());
-            }
+        (entry.kind == Kind::File && self.facts.takes(&inside)).then_some(inside)
+    }
+
+    /// What an entry would be called in the bag.
+    fn inside(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let strip = self.strip.as_ref().filter(|_| !self.disagree)?;
+        entry.path.strip_prefix(&strip[..]).map(<[u8]>::to_vec)
+    }
+
+    fn feed(&mut self, entry: &Entry, inside: &[u8], bytes: impl io::Read) {
+        if let Err(error) = self.facts.feed(inside, bytes) {
+            self.problem("tag-file-unreadable", &entry.path, error.to_string());
         }
-        Ok(())
     }
 
     /// A bag in a tar stands in one folder, which every path begins with.
@@ -220,6 +240,108 @@ impl Walked {
             filled: self.filled,
         })
     }
+}
+
+/// A source that is read in one pass: what its entries say as they pass, until a plan follows.
+pub(crate) struct Unseen<'a> {
+    job: &'a Job<'a>,
+    source: &'a Source,
+    walk: Walked,
+    /// Tag files, by their whole path, each in a file without a name.
+    tags: Vec<(Entry, File)>,
+    folders: Vec<Entry>,
+}
+
+impl<'a> Unseen<'a> {
+    /// All digests that manifests use commonly; others are computed from what is stored.
+    pub(crate) const ALGORITHMS: [Algorithm; 3] =
+        [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512];
+
+    pub(crate) fn new(job: &'a Job<'a>, source: &'a Source) -> Unseen<'a> {
+        let walk = Walked::of(source);
+        Unseen { job, source, walk, tags: Vec::new(), folders: Vec::new() }
+    }
+
+    /// What passes: refused at once where it is hostile. Returns where its bytes are also to be
+    /// written, of one that may be a tag file.
+    pub(crate) fn see(&mut self, entry: &Entry) -> Result<Option<File>, Error> {
+        let wanted = self.walk.see(entry).is_some();
+        if !self.walk.problems.is_empty() {
+            return Err(Error::Refused(std::mem::take(&mut self.walk.problems)));
+        }
+        if entry.kind == Kind::EmptyFolder {
+            self.folders.push(entry.clone());
+            if self.folders.len() > FOLDERS_MAX {
+                let what = format!("holds more than {FOLDERS_MAX} folders");
+                return Err(refused("too-many-folders", b".".to_vec(), &what));
+            }
+        }
+        if !wanted {
+            return Ok(None);
+        }
+        if self.tags.len() == TAGS_MAX {
+            let what = format!("holds more than {TAGS_MAX} manifests");
+            return Err(refused("too-many-manifests", entry.path.clone(), &what));
+        }
+        let data = self.job.archive.data();
+        let file = tempfile::tempfile_in(data)
+            .and_then(|file| Ok((file.try_clone()?, file)))
+            .map_err(|source| Error::Unwritable { path: data.into(), source })?;
+        self.tags.push((entry.clone(), file.1));
+        Ok(Some(file.0))
+    }
+
+    /// The plan, and the folders that turned out to be empty.
+    pub(crate) fn end(mut self) -> Result<(Plan, Vec<Entry>), Error> {
+        for (entry, mut file) in self.tags {
+            let Some(inside) = self.walk.inside(&entry) else { continue };
+            file.rewind().map_err(|source| {
+                let path = self.job.archive.data().into();
+                Error::Unreadable { path, source }
+            })?;
+            self.walk.feed(&entry, &inside, file);
+        }
+        let plan = self.walk.end(self.source)?;
+        let folders = self.folders.into_iter().filter(|entry| plan.place(entry).is_some());
+        let folders = folders.collect();
+        Ok((plan, folders))
+    }
+}
+
+/// What the files are that pass the pipeline, and so where they stand.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'a> {
+    /// Those of a source whose headers were walked.
+    Planned(&'a Plan),
+    /// Those of a source that is read in one pass: they are placed when it ended.
+    OnePass(&'a Source),
+    /// Made on the way in.
+    Made,
+}
+
+impl Way<'_> {
+    /// Where an entry stands; `None` for what is not kept as such, or not yet.
+    pub(crate) fn place(&self, entry: &Entry) -> Option<Vec<u8>> {
+        match self {
+            Way::Planned(plan) => plan.place(entry),
+            Way::OnePass(_) if matches!(entry.kind, Kind::Folder | Kind::EmptyFolder) => None,
+            Way::OnePass(_) | Way::Made => Some(self.place_path(&entry.path)),
+        }
+    }
+
+    /// The same for a path that an entry names.
+    pub(crate) fn place_path(&self, raw: &[u8]) -> Vec<u8> {
+        match self {
+            Way::Planned(plan) => plan.place_path(raw),
+            Way::OnePass(_) => [UNPLACED, raw].concat(),
+            Way::Made => raw.to_vec(),
+        }
+    }
+}
+
+/// The path in the source of a file that is not placed yet.
+pub(crate) fn unplaced(path: &[u8]) -> Option<&[u8]> {
+    path.strip_prefix(UNPLACED)
 }
 
 /// The current entry's bytes as a reader; the true error is kept aside.

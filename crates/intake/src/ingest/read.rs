@@ -1,13 +1,16 @@
 //! The first stages of the pipeline: one thread reads, two hash, in batches over bounded channels.
 
-use super::plan::Plan;
+use super::plan::{Plan, Unseen, Way};
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
 use crate::{Error, Progress};
+use std::fs::File;
+use std::io::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use strongroom_digest::{Algorithm, Digest, MultiHasher};
+use strongroom_record::VersionId;
 
 /// Bytes that one batch holds at most.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
@@ -42,36 +45,67 @@ pub(crate) struct After {
     pub(crate) inside: Option<u64>,
 }
 
-/// Reads `stream` to its end; `inside` tells how much of its first file is done.
+/// Where an earlier run left off.
+pub(crate) struct Begun<'a> {
+    pub(crate) version: VersionId,
+    /// Entries of a source that is read in one pass that are durable.
+    pub(crate) entries: u64,
+    /// Bytes of the file after them that are.
+    pub(crate) inside: u64,
+    /// The state of their SHA-256.
+    pub(crate) state: Option<&'a [u8]>,
+}
+
+/// Reads `stream` to its end. Of a source that is read in one pass, which begins anew after a crash,
+/// what is durable is compared and passed over; the plan follows at its end.
 pub(crate) fn read(
     job: &Job<'_>,
     mut stream: Stream,
-    plan: Option<&Plan>,
-    mut inside: u64,
+    way: Way<'_>,
+    mut begun: Begun<'_>,
     out: &[SyncSender<Arc<Batch>>],
-) -> Result<(), Error> {
+) -> Result<Option<Plan>, Error> {
     let mut batch = Filling::new(job.progress);
+    let mut unseen = match way {
+        Way::OnePass(source) => Some(Unseen::new(job, source)),
+        Way::Planned(_) | Way::Made => None,
+    };
     loop {
         job.stop.check()?;
         let before = stream.position();
         let Some(entry) = stream.next()? else { break };
-        let place = match plan {
-            Some(plan) => plan.place(&entry),
-            None => Some(entry.path.clone()),
+        let mut tag = match &mut unseen {
+            Some(unseen) => unseen.see(&entry)?,
+            None => None,
         };
-        let Some(place) = place else { continue };
+        let Some(place) = way.place(&entry) else { continue };
+        let durable = unseen.is_some() && before.entries < begun.entries;
         if entry.kind != Kind::File {
-            batch.part(Some((entry, place)), 0, true);
-            batch.flush_if_full(&stream.position(), out)?;
+            if !durable {
+                batch.part(Some((entry, place)), 0, true);
+                batch.flush_if_full(&stream.position(), out)?;
+            }
             continue;
         }
-        if inside > entry.size {
-            let what = "it is shorter than when the work was begun".into();
-            let path = String::from_utf8_lossy(&entry.path).into_owned().into();
-            return Err(Error::Changed { path, what });
+        if durable {
+            compare(job, &mut stream, &entry, &place, begun.version, tag)?;
+            continue;
         }
-        let skip = std::mem::take(&mut inside);
-        stream.open(&entry, skip)?;
+        if begun.inside > entry.size {
+            return Err(changed(&entry, "it is shorter than when the work was begun"));
+        }
+        let skip = std::mem::take(&mut begun.inside);
+        match unseen {
+            Some(_) => {
+                stream.open(&entry, 0)?;
+                let mut hasher = MultiHasher::new(&[Algorithm::Sha256]);
+                pass(&mut stream, skip, &mut hasher, tag.as_mut())?;
+                if skip > 0 && begun.state.is_some_and(|state| state != hasher.save()) {
+                    return Err(changed(&entry, "its bytes are not those that were stored"));
+                }
+            }
+            None => stream.open(&entry, skip)?,
+        }
         let size = entry.size;
         // A file that fits in what is left of no batch begins a new one: small files stay whole.
         if size - skip > (BATCH_BYTES - batch.bytes.len()) as u64 && !batch.bytes.is_empty() {
@@ -82,6 +116,9 @@ pub(crate) fn read(
         loop {
             let room = BATCH_BYTES - batch.bytes.len();
             let got = batch.fill(room, &mut stream)?;
+            if let Some(tag) = &mut tag {
+                keep(tag, &batch.bytes[batch.bytes.len() - got..])?;
+            }
             at += got as u64;
             let ends = at >= size;
             batch.part(begin.take(), got, ends);
@@ -98,7 +135,86 @@ pub(crate) fn read(
         }
         batch.flush_if_full(&stream.position(), out)?;
     }
-    batch.flush(After { position: stream.position(), inside: None }, out)
+    let mut position = stream.position();
+    let plan = match unseen {
+        None => None,
+        Some(unseen) => {
+            let (plan, folders) = unseen.end()?;
+            for folder in folders {
+                position.entries += 1;
+                if position.entries > begun.entries {
+                    let place = way.place_path(&folder.path);
+                    batch.part(Some((folder, place)), 0, true);
+                    batch.flush_if_full(&position, out)?;
+                }
+            }
+            Some(plan)
+        }
+    };
+    batch.flush(After { position, inside: None }, out)?;
+    Ok(plan)
+}
+
+fn changed(entry: &Entry, what: &str) -> Error {
+    let path = String::from_utf8_lossy(&entry.path).into_owned().into();
+    Error::Changed { path, what: what.into() }
+}
+
+fn keep(tag: &mut File, bytes: &[u8]) -> Result<(), Error> {
+    let unwritable = |source| Error::Unwritable {
+        path: "a copy of a tag file, in the data folder".into(),
+        source,
+    };
+    tag.write_all(bytes).map_err(unwritable)
+}
+
+/// Reads `len` bytes that are not needed again.
+fn pass(
+    stream: &mut Stream,
+    mut len: u64,
+    hasher: &mut MultiHasher,
+    mut tag: Option<&mut File>,
+) -> Result<(), Error> {
+    let mut buf = vec![0; BATCH_BYTES.min(len as usize)];
+    while len > 0 {
+        let want = buf.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+        let got = stream.read(&mut buf[..want])?;
+        if got == 0 {
+            return Err(Error::Internal("a file is shorter than it said".into()));
+        }
+        hasher.update(&buf[..got]);
+        if let Some(tag) = &mut tag {
+            keep(tag, &buf[..got])?;
+        }
+        len -= got as u64;
+    }
+    Ok(())
+}
+
+/// Reads a file that an earlier run stored, and compares it with what was recorded.
+fn compare(
+    job: &Job<'_>,
+    stream: &mut Stream,
+    entry: &Entry,
+    place: &[u8],
+    version: VersionId,
+    mut tag: Option<File>,
+) -> Result<(), Error> {
+    stream.open(entry, 0)?;
+    let mut hasher = MultiHasher::new(&[Algorithm::Sha256]);
+    pass(stream, entry.size, &mut hasher, tag.as_mut())?;
+    let found = hasher.finish();
+    let recorded = job.archive.registry().file_by_path(version, place);
+    let same = job.archive.block_on(recorded)?.is_some_and(|file| {
+        file.size == entry.size && found.iter().all(|d| d.as_bytes() == file.sha256.0)
+    });
+    match same {
+        true => {
+            job.progress.done(1, entry.size);
+            Ok(())
+        }
+        false => Err(changed(entry, "it is not the file that was stored")),
+    }
 }
 
 struct Filling<'a> {

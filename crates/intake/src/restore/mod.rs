@@ -4,13 +4,13 @@ mod queue;
 mod reader;
 mod target;
 
+pub(crate) use reader::Reader;
 pub use reader::read_file;
 
 use crate::ingest::bag_path;
 use crate::runner::Job;
 use crate::{Error, Form, RestoreRequest};
 use queue::{Piece, QUEUE_RUNS, Run, Sender};
-use reader::Reader;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs::File;

@@ -51,7 +51,7 @@ pub(super) fn compare(file: &FileRecord, hasher: Hasher) -> Result<(), Error> {
 }
 
 /// Files' bytes by their extents, a few segments open at a time.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     archive: &'a Archive,
     keys: SecretKeys,
     open: HashMap<SegmentId, (u64, SegmentReader)>,
@@ -60,11 +60,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(archive: &'a Archive, keys: SecretKeys) -> Reader<'a> {
+    pub(crate) fn new(archive: &'a Archive, keys: SecretKeys) -> Reader<'a> {
         Reader { archive, keys, open: HashMap::new(), clock: 0, faults: 0 }
     }
 
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         file: &FileRecord,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
