@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use strongroom_bag::Problem;
-use strongroom_vault::Error as VaultError;
+use strongroom_vault::{Error as VaultError, ShardError};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $remedy:literal;)*) => {
@@ -178,7 +178,16 @@ impl Error {
             Error::Vault(VaultError::TooFewShelves { .. }) => Code::ShelvesMissing,
             Error::Vault(VaultError::NoRoom { .. }) => Code::NoRoom,
             Error::Vault(VaultError::Lost { .. }) | Error::Mismatch { .. } => Code::SegmentLost,
-            Error::Vault(VaultError::Shard { .. }) => Code::Key,
+            Error::Vault(VaultError::Shard { source, .. }) => match source {
+                ShardError::NoKey { .. }
+                | ShardError::WrongKey { .. }
+                | ShardError::SealingKey { .. }
+                | ShardError::WriterKey
+                | ShardError::Institution { .. } => Code::Key,
+                ShardError::Newer { .. } | ShardError::Suite { .. } => Code::Newer,
+                ShardError::Crypto { .. } => Code::Internal,
+                _ => Code::SegmentLost,
+            },
             Error::Vault(_) => Code::ShelfFailed,
             Error::Registry(strongroom_registry::Error::Newer { .. }) => Code::Newer,
             Error::Registry(strongroom_registry::Error::LeaseLost { .. }) => Code::LeaseLost,

@@ -164,6 +164,14 @@ impl Stream {
         Stream { path: PathBuf::new(), inner, entries: skip, current: None }
     }
 
+    /// What tells the file that is open from any other, where the source is a folder or a file.
+    pub(crate) fn identity(&self) -> Option<String> {
+        match &self.inner {
+            Inner::Folder(_) | Inner::File(_) => self.current.as_ref().map(|o| o.identity.clone()),
+            Inner::Tar(_) | Inner::Decoded(_) | Inner::Made(_) => None,
+        }
+    }
+
     /// Where the next entry is.
     pub(crate) fn position(&self) -> Position {
         let tar = match &self.inner {

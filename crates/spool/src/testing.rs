@@ -234,6 +234,10 @@ impl Disk for MemDisk {
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         Ok(1 << 40)
     }
+
+    fn device(&self, _path: &Path) -> io::Result<u64> {
+        Ok(0)
+    }
 }
 
 #[derive(Debug)]

@@ -46,7 +46,7 @@ pub use put::{Put, PutSpec, Stored};
 pub use read::{Fault, SegmentReader};
 pub use shelf::{Identity, MissingShelf, Shelf, ShelfSpec};
 pub use store::SHARD_KEY_PARTS;
-pub use strongroom_shard::SMALL_BYTES;
+pub use strongroom_shard::{Error as ShardError, SMALL_BYTES};
 pub use strongroom_spool::{Disk, OsDisk};
 pub use vault::{Options, Vault};
 

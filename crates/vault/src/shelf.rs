@@ -150,6 +150,12 @@ impl Shelf {
         self.disk.free_bytes(&self.spec.path).map_err(io)
     }
 
+    /// A number of its file system.
+    pub(crate) fn device(&self) -> Result<u64, Error> {
+        let io = |source| Error::Shelf { path: self.spec.path.clone(), source };
+        self.disk.device(&self.spec.path).map_err(io)
+    }
+
     /// This process's writer, begun with the first call: its own logs, appended to by no other.
     pub(crate) fn writer(
         &self,

@@ -3,7 +3,7 @@
 use crate::place::{self, Candidate};
 use crate::store::ShardFile;
 use crate::{Error, Identity, MissingShelf, Shelf, ShelfSpec};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use strongroom_record::{ArchiveId, Coding, Placement, PlacementState, SegmentId, ShelfId};
 use strongroom_spool::Disk;
@@ -88,15 +88,22 @@ impl Vault {
         let per_shard = bytes / u64::from(coding.k()) + bytes / 512 + (1 << 20);
         let share = (u64::from(coding.n()).min(writable.len() as u64), writable.len() as u64);
         let needed = per_shard / share.1 * share.0 + (1 << 20);
+        // Shelves on one file system share its room.
+        let mut devices: BTreeMap<u64, Vec<&Arc<Shelf>>> = BTreeMap::new();
         for shelf in writable {
-            let mut free = shelf.free_bytes()?;
             if let Some(capacity) = shelf.spec.capacity_bytes {
-                free = free.min(capacity.saturating_sub(used(shelf.spec.id)));
+                let free = capacity.saturating_sub(used(shelf.spec.id));
+                if free < needed {
+                    return Err(Error::NoRoom { shelf: shelf.spec.name.clone(), free, needed });
+                }
             }
-            // Shelves on one file system share its room; counting that once more would need their
-            // devices, so each asks for its own share and the sum is checked while writing.
+            devices.entry(shelf.device()?).or_default().push(shelf);
+        }
+        for shelves in devices.values() {
+            let (free, needed) = (shelves[0].free_bytes()?, needed * shelves.len() as u64);
             if free < needed {
-                return Err(Error::NoRoom { shelf: shelf.spec.name.clone(), free, needed });
+                let names: Vec<_> = shelves.iter().map(|shelf| shelf.spec.name.as_str()).collect();
+                return Err(Error::NoRoom { shelf: names.join(", "), free, needed });
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! A deposit, from its source to a published version: the stages, and what stands between them.
 
 mod bagging;
+mod format;
 mod pack;
 mod plan;
 mod read;

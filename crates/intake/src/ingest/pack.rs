@@ -1,6 +1,7 @@
 //! The last stages of the pipeline: new bytes fill segments; each that is full is finished, synced
 //! and committed with the files that it completes, while the next one fills.
 
+use super::format::identify;
 use super::plan::{Plan, Way};
 use super::read::{self, After, BATCH_PARTS, Batch, Begun, Hashed, Part, QUEUE_BATCHES};
 use crate::archive::{now, random_id};
@@ -67,6 +68,11 @@ struct Inside {
     offset: u64,
     /// States of the two hashing stages, hex.
     states: [Option<String>; 2],
+    /// What tells the file from another one under its path, where it is one of a folder.
+    #[serde(default)]
+    identity: Option<String>,
+    #[serde(default)]
+    format: Option<String>,
     /// `[segment, offset, length]` each.
     extents: Vec<(SegmentId, u64, u64)>,
 }
@@ -142,6 +148,7 @@ impl<'a> Pack<'a> {
             algorithms.into_iter().partition(|a| *a == Algorithm::Sha256);
         let inside = self.checkpoint.inside.clone();
         let offset = inside.as_ref().map_or(0, |i| i.offset);
+        let identity = inside.as_ref().and_then(|i| i.identity.clone());
         let states = inside.map_or([None, None], |i| i.states);
         let states = states.map(|state| state.and_then(|text| unhex(&text)));
         let entries = self.checkpoint.position.entries;
@@ -169,7 +176,7 @@ impl<'a> Pack<'a> {
                 }));
             }
             let state = sha_state.as_deref();
-            let begun = Begun { version: self.version, entries, inside: offset, state };
+            let begun = Begun { version: self.version, entries, inside: offset, identity, state };
             let reader = scope.spawn(move || read::read(job, stream, way, begun, &out));
             let packed = self.pack(&batches, &hashers, way);
             drop((batches, hashers));
@@ -331,6 +338,7 @@ struct OpenFile {
     entry: Entry,
     place: Vec<u8>,
     id: FileId,
+    format: Option<String>,
     extents: Vec<Extent>,
 }
 
@@ -380,7 +388,7 @@ impl Packer<'_> {
             };
             self.part(part, &batch.bytes[part.range.clone()], &ended)?;
         }
-        let After { position, inside } = batch.after.clone();
+        let After { position, inside, identity } = batch.after.clone();
         self.at.position = position;
         let mut states = hashed.into_iter().map(|h| h.state.map(|s| hex(&s)));
         let mut state = || states.next().flatten();
@@ -389,6 +397,8 @@ impl Packer<'_> {
                 id: open.id,
                 offset,
                 states: [state(), state()],
+                identity,
+                format: open.format.clone(),
                 extents: open.extents.iter().map(|e| (e.segment, e.offset, e.length)).collect(),
             }),
             _ => None,
@@ -403,15 +413,19 @@ impl Packer<'_> {
             }
             // A file that was begun by an earlier run goes on under its id.
             let inside = self.begun.take();
-            let (id, extents) = match inside {
-                None => (FileId(random_id()), Vec::new()),
+            let (id, format, extents) = match inside {
+                None => {
+                    let format = identify(bytes, part.ends).map(str::to_owned);
+                    (FileId(random_id()), format, Vec::new())
+                }
                 Some(inside) => {
                     let extent = |(segment, offset, length)| Extent { segment, offset, length };
-                    (inside.id, inside.extents.into_iter().map(extent).collect())
+                    let extents = inside.extents.into_iter().map(extent).collect();
+                    (inside.id, inside.format, extents)
                 }
             };
             let (entry, place) = (entry.clone(), place.clone());
-            self.open = Some(OpenFile { entry, place, id, extents });
+            self.open = Some(OpenFile { entry, place, id, format, extents });
         }
         let Some(mut open) = self.open.take() else {
             return Err(Error::Internal("a piece of no file".into()));
@@ -463,8 +477,8 @@ impl Packer<'_> {
     }
 
     fn not_a_file(&mut self, entry: &Entry, place: Vec<u8>) -> Result<(), Error> {
-        let open =
-            |entry: Entry, extents| OpenFile { entry, place, id: FileId(random_id()), extents };
+        let id = FileId(random_id());
+        let open = |entry: Entry, extents| OpenFile { entry, place, id, format: None, extents };
         match &entry.kind {
             Kind::Symlink(target) => {
                 let entry = Entry { size: 0, ..entry.clone() };
@@ -489,6 +503,7 @@ impl Packer<'_> {
                 let entry = Entry { size: first.size, ..entry.clone() };
                 let mut open = open(entry, first.extents.clone());
                 open.entry.mode = first.mode;
+                open.format = first.format;
                 self.finish_file(open, first.kind, first.sha256, first.digests, first.target)
             }
             _ => self.end(
@@ -534,7 +549,7 @@ impl Packer<'_> {
             digests,
             target,
             made: matches!(self.way, Way::Made),
-            format: None,
+            format: open.format,
             extents: open.extents,
         };
         if let Some(latest) = self.pack.latest {

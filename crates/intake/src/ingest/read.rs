@@ -37,12 +37,14 @@ pub(crate) struct Part {
 }
 
 /// Where to go on after a batch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct After {
     /// Between entries: before the next; inside one: before that one.
     pub(crate) position: Position,
     /// Bytes of the entry that are read; `None` between entries.
     pub(crate) inside: Option<u64>,
+    /// What tells that entry's file from another one, where it is a file of its own.
+    pub(crate) identity: Option<String>,
 }
 
 /// Where an earlier run left off.
@@ -52,6 +54,8 @@ pub(crate) struct Begun<'a> {
     pub(crate) entries: u64,
     /// Bytes of the file after them that are.
     pub(crate) inside: u64,
+    /// What told it from another one.
+    pub(crate) identity: Option<String>,
     /// The state of their SHA-256.
     pub(crate) state: Option<&'a [u8]>,
 }
@@ -106,10 +110,14 @@ pub(crate) fn read(
             }
             None => stream.open(&entry, skip)?,
         }
+        let identity = stream.identity();
+        if skip > 0 && begun.identity.take().is_some_and(|before| Some(before) != identity) {
+            return Err(changed(&entry, "it is another file than when the work was begun"));
+        }
         let size = entry.size;
         // A file that fits in what is left of no batch begins a new one: small files stay whole.
         if size - skip > (BATCH_BYTES - batch.bytes.len()) as u64 && !batch.bytes.is_empty() {
-            batch.flush(After { position: before.clone(), inside: None }, out)?;
+            batch.flush(After { position: before.clone(), ..After::default() }, out)?;
         }
         let mut begin = Some((entry, place));
         let mut at = skip;
@@ -129,7 +137,8 @@ pub(crate) fn read(
                 }
                 break;
             }
-            let after = After { position: before.clone(), inside: Some(at) };
+            let identity = identity.clone();
+            let after = After { position: before.clone(), inside: Some(at), identity };
             batch.flush(after, out)?;
             job.stop.check()?;
         }
@@ -151,7 +160,7 @@ pub(crate) fn read(
             Some(plan)
         }
     };
-    batch.flush(After { position, inside: None }, out)?;
+    batch.flush(After { position, ..After::default() }, out)?;
     Ok(plan)
 }
 
@@ -254,7 +263,7 @@ impl Filling<'_> {
         out: &[SyncSender<Arc<Batch>>],
     ) -> Result<(), Error> {
         match self.bytes.len() == BATCH_BYTES || self.parts.len() >= BATCH_PARTS {
-            true => self.flush(After { position: position.clone(), inside: None }, out),
+            true => self.flush(After { position: position.clone(), ..After::default() }, out),
             false => Ok(()),
         }
     }
