@@ -3,14 +3,15 @@
 #
 #   bench/peers.sh FOLDER [--mib 2048] [--files 20000] [--kib 20] [--rounds 3]
 #
-# FOLDER should be on the disk to be tested, with room for six times the inputs; the inputs are kept
-# there for the next run. What is timed: process start to exit, warm cache; the best of the rounds
-# is shown. Environment: STRONGROOM (the binary; built when not set), STRONGROOM_TEST_PYTHON (a Python
-# with bagit, as tools/test prepares it).
+# FOLDER should be on the disk to be tested, with room for nine times the large input and, a round,
+# for fifteen times the small one; the inputs are kept there for the next run. What is timed: process
+# start to exit, warm cache. Beside each row of Strongroom runs its peer, in turn. Environment:
+# STRONGROOM (the binary; built when not set), STRONGROOM_TEST_PYTHON (a Python with bagit, as
+# tools/test prepares it).
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 folder='' mib=2048 files=20000 kib=20 rounds=3
 while [ $# -gt 0 ]; do
@@ -122,19 +123,36 @@ with open(results, "a") as out:
 PY
 }
 
-echo "== limits of this machine"
-"$STRONGROOM" bench limits || echo "strongroom bench limits failed" >&2
-
 work=$folder/work
-for _ in $(seq "$rounds"); do
+rm -rf "$work"
+mkdir -p "$work"
+echo "== limits of this machine"
+"$STRONGROOM" bench limits --folder "$work" || echo "strongroom bench limits failed" >&2
+
+# What a deposit on two shelves writes, and what a restoration does, as plain copying would: the limit
+# that the disk and the system's memory set, measured beside each.
+copy=$folder/copy.py
+cat >"$copy" <<'PY'
+import os, shutil, sys
+source, target, copies = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.mkdir(target)
+for i in range(copies):
+    to = f"{target}/{i}"
+    shutil.copytree(source, to) if os.path.isdir(source) else shutil.copy(source, to)
+os.sync()
+PY
+
+# Many files removed make new ones slow to make for a minute (ext4 passes over their inodes), so small
+# ones stay until the end.
+for round in $(seq "$rounds"); do
   for kind in large small; do
     cat "$folder/$kind.tar" >/dev/null # warm
     find "$folder/$kind" -type f -exec cat {} + >/dev/null
     for form in folder tar; do
       source=$folder/$kind
       [ $form = folder ] || source=$source.tar
-      rm -rf "$work"
-      mkdir -p "$work"
+      at=$work/$round-$kind-$form
+      mkdir -p "$at"
       measure "$kind $form" validate "$STRONGROOM" bag validate "$source"
       if $have_bagit; then
         if [ $form = folder ]; then
@@ -143,53 +161,61 @@ for _ in $(seq "$rounds"); do
         else # it reads no tar, so unpacking is a part of it
           measure "$kind $form" 'validate: bagit-python' sh -c \
             'tar -C "$1" -xf "$2" && "$3" -m bagit --quiet --validate --processes 2 "$1/$4"' \
-            sh "$work" "$source" "$python" "$kind"
+            sh "$at" "$source" "$python" "$kind"
         fi
-        rm -rf "${work:?}/$kind"
       fi
+      sync
       measure "$kind $form" deposit \
-        "$STRONGROOM" --data "$work/archive" deposit --object local/bench "$source"
+        "$STRONGROOM" --data "$at/archive" deposit --object local/bench "$source"
+      measure "$kind $form" 'deposit: two copies, sync' "$python" "$copy" "$source" "$at/copies" 2
       measure "$kind $form" restore \
-        "$STRONGROOM" --data "$work/archive" restore local/bench --to "$work/restored"
+        "$STRONGROOM" --data "$at/archive" restore local/bench --to "$at/restored"
+      measure "$kind $form" 'restore: a copy, sync' "$python" "$copy" "$folder/$kind" "$at/copy" 1
       if $have_rocfl && [ $form = folder ]; then
-        mkdir "$work/ocfl"
-        rocfl -r "$work/ocfl" init >/dev/null
-        rocfl -r "$work/ocfl" new bench >/dev/null
+        mkdir "$at/ocfl"
+        rocfl -r "$at/ocfl" init >/dev/null
+        rocfl -r "$at/ocfl" new bench >/dev/null
         measure "$kind $form" 'deposit: rocfl' sh -c \
           'rocfl -r "$1" cp -r bench "$2" -- / && rocfl -r "$1" commit bench' \
-          sh "$work/ocfl" "$source"
+          sh "$at/ocfl" "$source"
       fi
+      [ "$kind" = small ] || rm -rf "$at"
     done
-    rm -rf "$work"
-    mkdir -p "$work"
+    at=$work/$round-$kind-plain
+    mkdir -p "$at"
     measure "$kind plain" deposit \
-      "$STRONGROOM" --data "$work/archive" deposit --object local/bench "$folder/$kind/data"
+      "$STRONGROOM" --data "$at/archive" deposit --object local/bench "$folder/$kind/data"
+    [ "$kind" = small ] || rm -rf "$at"
   done
 done
-rm -rf "$work"
+rm -rf "$work" "$copy"
 
 $have_bagit || echo "bagit-python is not there: run tools/test once, or set STRONGROOM_TEST_PYTHON"
 $have_rocfl || echo "rocfl is not on PATH: its rows are missing"
 
 "$python" - "$results" "$mib" "$files" "$kib" <<'PY'
-import sys
+import statistics, sys
 mib, files, kib = map(int, sys.argv[2:])
-best = {}
+rows = {}
 for line in open(sys.argv[1]):
     input_, what, seconds, peak, outcome = line.rstrip("\n").split("\t")
-    row = best.setdefault((input_, what), [float("inf"), 0, "ok"])
-    row[0], row[1] = min(row[0], float(seconds)), max(row[1], int(peak))
+    row = rows.setdefault((input_, what), [[], 0, "ok"])
+    row[0].append(float(seconds))
+    row[1] = max(row[1], int(peak))
     if outcome != "ok":
         row[2] = outcome
-print(f"\n{'input':14}{'what':26}{'seconds':>9}{'MB/s':>9}{'files/s':>10}{'peak MiB':>10}  beside peer")
-for (input_, what), (seconds, peak, outcome) in best.items():
-    large = input_.startswith("large")
-    size, count = (mib << 20, 1) if large else (files * kib << 10, files)
-    peers = [v[0] for (i, w), v in best.items() if i == input_ and w.startswith(what + ":")]
-    ratio = f"{peers[0] / seconds:.2f} x" if peers else ""
-    if outcome != "ok":
-        ratio = f"FAILED: {outcome}"
-    print(f"{input_:14}{what:26}{seconds:9.3f}{size / seconds / 1e6:9.0f}{count / seconds:10.0f}"
-          f"{peak / 1024:10.0f}  {ratio}")
-sys.exit(any(v[2] != "ok" for v in best.values()))
+print(f"\n{'input':14}{'what':28}{'best s':>8}{'median':>8}{'MB/s':>7}{'files/s':>9}{'peak MiB':>10}"
+      "  ratio to each peer, round by round (median)")
+for (input_, what), (seconds, peak, outcome) in rows.items():
+    size, count = (mib << 20, 1) if input_.startswith("large") else (files * kib << 10, files)
+    notes = []
+    for (i, w), peer in rows.items():
+        if i == input_ and w.startswith(what + ":"):
+            ratio = statistics.median(p / s for p, s in zip(peer[0], seconds))
+            notes.append(f"{w.split(': ')[1]} {ratio:.2f} x")
+    note = ", ".join(notes) if outcome == "ok" else f"FAILED: {outcome}"
+    best = min(seconds)
+    print(f"{input_:14}{what:28}{best:8.2f}{statistics.median(seconds):8.2f}{size / best / 1e6:7.0f}"
+          f"{count / best:9.0f}{peak / 1024:10.0f}  {note}")
+sys.exit(any(v[2] != "ok" for v in rows.values()))
 PY

@@ -5,9 +5,11 @@ use crate::errors::{Answer, Failure};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use strongroom_digest::limits;
 use strongroom_shard::{BLOCK, Code};
+use strongroom_spool::{Disk as _, OsDisk};
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
@@ -20,6 +22,9 @@ pub(crate) struct Limits {
     /// How long each is measured, in milliseconds
     #[arg(long, default_value = "300", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     each_ms: u64,
+    /// Measure the disk under this folder too: 1 GiB is written there, and removed
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
 }
 
 pub(crate) fn run(cx: &Context, args: Bench) -> Result<Answer, Failure> {
@@ -30,12 +35,39 @@ pub(crate) fn run(cx: &Context, args: Bench) -> Result<Answer, Failure> {
         .map(|limit| (limit.name, limit.bytes_per_second))
         .collect();
     limits.push(("coding 10+4", coding(each)?));
+    if let Some(folder) = &args.folder {
+        let io = |e| Failure::io(folder.display(), &e);
+        limits.push(("disk, as shelves", disk(folder, true).map_err(io)?));
+        limits.push(("disk, as cp; sync", disk(folder, false).map_err(io)?));
+    }
     let row = |(name, rate): (&str, f64)| {
         let cells = vec![name.to_string(), format!("{:.2} GB/s", rate / 1e9)];
         (json!({ "name": name, "bytes_per_second": rate.round() }), cells)
     };
     cx.out.table(&["on one core", "rate"], limits.into_iter().map(row))?;
     Ok(Answer::Yes)
+}
+
+/// Bytes written to the disk per second, synced: as shelves are, 64 MiB at a time, their cached pages
+/// let go; or all at once through the system's cache, as copying programs do.
+fn disk(folder: &Path, as_shelves: bool) -> std::io::Result<f64> {
+    const PIECE: u64 = 1 << 20;
+    const SYNCED: u64 = 64 << 20;
+    const BYTES: u64 = 1 << 30;
+    let place = tempfile::tempdir_in(folder)?;
+    let file = OsDisk.create(&place.path().join("disk"))?;
+    let piece: Vec<u8> = (0..PIECE).map(|i| (i * i >> 7) as u8).collect();
+    let begun = Instant::now();
+    for at in (0..BYTES).step_by(PIECE as usize) {
+        file.write_at(at, &[&piece])?;
+        let written = at + PIECE;
+        if as_shelves && written.is_multiple_of(SYNCED) {
+            file.sync()?;
+            file.forget(0, written);
+        }
+    }
+    file.sync()?;
+    Ok(BYTES as f64 / begun.elapsed().as_secs_f64())
 }
 
 /// Bytes of data coded per second at 10+4, in blocks as segments have them, in cache.
