@@ -96,7 +96,7 @@ pub(crate) fn read(
             continue;
         }
         if begun.inside > entry.size {
-            return Err(changed(&entry, "it is shorter than when the work was begun"));
+            return Err(changed(&entry.path, "it is shorter than when the work was begun"));
         }
         let skip = std::mem::take(&mut begun.inside);
         match unseen {
@@ -105,27 +105,31 @@ pub(crate) fn read(
                 let mut hasher = MultiHasher::new(&[Algorithm::Sha256]);
                 pass(&mut stream, skip, &mut hasher, tag.as_mut())?;
                 if skip > 0 && begun.state.is_some_and(|state| state != hasher.save()) {
-                    return Err(changed(&entry, "its bytes are not those that were stored"));
+                    return Err(changed(&entry.path, "its bytes are not those that were stored"));
                 }
             }
             None => stream.open(&entry, skip)?,
         }
         let identity = stream.identity();
         if skip > 0 && begun.identity.take().is_some_and(|before| Some(before) != identity) {
-            return Err(changed(&entry, "it is another file than when the work was begun"));
+            return Err(changed(&entry.path, "it is another file than when the work was begun"));
         }
         let size = entry.size;
         // A file that fits in what is left of no batch begins a new one: small files stay whole.
-        if size - skip > (BATCH_BYTES - batch.bytes.len()) as u64 && !batch.bytes.is_empty() {
+        if size - skip > batch.room() as u64 && batch.len > 0 {
             batch.flush(After { position: before.clone(), ..After::default() }, out)?;
         }
+        let path = entry.path.clone();
         let mut begin = Some((entry, place));
         let mut at = skip;
         loop {
-            let room = BATCH_BYTES - batch.bytes.len();
-            let got = batch.fill(room, &mut stream)?;
+            let want = batch.room().min(usize::try_from(size - at).unwrap_or(usize::MAX));
+            let got = batch.fill(want, &mut stream)?;
             if let Some(tag) = &mut tag {
-                keep(tag, &batch.bytes[batch.bytes.len() - got..])?;
+                keep(tag, &batch.bytes[batch.len - got..batch.len])?;
+            }
+            if got < want {
+                return Err(changed(&path, "it is shorter than it was"));
             }
             at += got as u64;
             let ends = at >= size;
@@ -164,8 +168,8 @@ pub(crate) fn read(
     Ok(plan)
 }
 
-fn changed(entry: &Entry, what: &str) -> Error {
-    let path = String::from_utf8_lossy(&entry.path).into_owned().into();
+fn changed(path: &[u8], what: &str) -> Error {
+    let path = String::from_utf8_lossy(path).into_owned().into();
     Error::Changed { path, what: what.into() }
 }
 
@@ -222,38 +226,42 @@ fn compare(
             job.progress.done(1, entry.size);
             Ok(())
         }
-        false => Err(changed(entry, "it is not the file that was stored")),
+        false => Err(changed(&entry.path, "it is not the file that was stored")),
     }
 }
 
 struct Filling<'a> {
+    /// As long as a batch can be; filled up to `len`.
     bytes: Vec<u8>,
+    len: usize,
     parts: Vec<Part>,
     progress: &'a dyn Progress,
 }
 
 impl Filling<'_> {
     fn new(progress: &dyn Progress) -> Filling<'_> {
-        Filling { bytes: Vec::with_capacity(BATCH_BYTES), parts: Vec::new(), progress }
+        Filling { bytes: vec![0; BATCH_BYTES], len: 0, parts: Vec::new(), progress }
     }
 
-    fn fill(&mut self, room: usize, stream: &mut Stream) -> Result<usize, Error> {
-        let start = self.bytes.len();
-        self.bytes.resize(start + room, 0);
-        let mut got = 0;
-        while got < room {
-            match stream.read(&mut self.bytes[start + got..])? {
+    fn room(&self) -> usize {
+        BATCH_BYTES - self.len
+    }
+
+    /// Reads `want` bytes, or as many as there are.
+    fn fill(&mut self, want: usize, stream: &mut Stream) -> Result<usize, Error> {
+        let start = self.len;
+        let end = start + want;
+        while self.len < end {
+            match stream.read(&mut self.bytes[self.len..end])? {
                 0 => break,
-                n => got += n,
+                n => self.len += n,
             }
         }
-        self.bytes.truncate(start + got);
-        Ok(got)
+        Ok(self.len - start)
     }
 
     fn part(&mut self, begin: Option<(Entry, Vec<u8>)>, len: usize, ends: bool) {
-        let end = self.bytes.len();
-        self.parts.push(Part { begin, range: end - len..end, ends });
+        self.parts.push(Part { begin, range: self.len - len..self.len, ends });
         self.progress.done(u64::from(ends), len as u64);
     }
 
@@ -262,7 +270,7 @@ impl Filling<'_> {
         position: &Position,
         out: &[SyncSender<Arc<Batch>>],
     ) -> Result<(), Error> {
-        match self.bytes.len() == BATCH_BYTES || self.parts.len() >= BATCH_PARTS {
+        match self.room() == 0 || self.parts.len() >= BATCH_PARTS {
             true => self.flush(After { position: position.clone(), ..After::default() }, out),
             false => Ok(()),
         }
@@ -272,7 +280,8 @@ impl Filling<'_> {
         if self.parts.is_empty() {
             return Ok(());
         }
-        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(BATCH_BYTES));
+        let mut bytes = std::mem::replace(&mut self.bytes, vec![0; BATCH_BYTES]);
+        bytes.truncate(std::mem::take(&mut self.len));
         let batch = Arc::new(Batch { bytes, parts: std::mem::take(&mut self.parts), after });
         for sender in out {
             // A stage that is gone has said why itself.
