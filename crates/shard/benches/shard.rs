@@ -1,7 +1,8 @@
 //! What sealing and coding cost, beside the limits of the same machine in the same run.
 //!
 //! `cargo bench -p strongroom-shard` prints one line per subject and the ratio of the whole path to
-//! 1/(1/copy + 1/AES + 1/coding + 1.4/BLAKE3), the path's limit for 10+4 on one core. Where
+//! 1/(1/copy + 1/AES + 1/coding + 1.4/BLAKE3), the path's limit for 10+4 on one core, with a copy
+//! from memory to memory, as plaintext comes; and with one that stays in the cache. Where
 //! libisal.so.2 is installed, ISA-L codes the same blocks in the same run.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -55,7 +56,8 @@ fn ratios(_: &mut Criterion) {
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).expect("a key"));
     let stripe = K * BLOCK;
     let (from, mut to) = (vec![1u8; stripe], vec![0u8; stripe]);
-    let mut samples = vec![Vec::new(); 8];
+    let mut far = vec![0u8; seal.plaintext.len()];
+    let mut samples = vec![Vec::new(); 9];
     for _ in 0..15 {
         let mut at = 0;
         let mut sample = |bytes: usize, work: &mut dyn FnMut()| {
@@ -63,6 +65,7 @@ fn ratios(_: &mut Criterion) {
             at += 1;
         };
         sample(stripe, &mut || black_box(&mut to).copy_from_slice(black_box(&from)));
+        sample(far.len(), &mut || black_box(&mut far).copy_from_slice(black_box(&seal.plaintext)));
         sample(CHUNK, &mut || {
             let nonce = Nonce::assume_unique_for_key([0; 12]);
             let chunk = &mut to[..CHUNK];
@@ -85,19 +88,25 @@ fn ratios(_: &mut Criterion) {
         samples.get(samples.len() / 2).copied()
     };
     let medians: Vec<Option<f64>> = samples.iter_mut().map(median).collect();
-    let [copy, aes, blake3, cached, memory, sealed] =
+    let [near, copy, aes, blake3, cached, memory, sealed] =
         std::array::from_fn(|i| medians[i].unwrap_or(f64::NAN));
-    let limit = 1.0 / (1.0 / copy + 1.0 / aes + 1.0 / cached + 1.4 / blake3);
+    let limit = |copy: f64| 1.0 / (1.0 / copy + 1.0 / aes + 1.0 / cached + 1.4 / blake3);
     println!("GB/s on one core, kernel {:?}, 10+4, blocks of 16 KiB:", Kernel::best());
-    println!("  copy {copy:.1}, AES-256-GCM {aes:.1}, BLAKE3 {blake3:.2}");
+    println!(
+        "  copy {copy:.1} from memory, {near:.1} in cache, AES-256-GCM {aes:.1}, BLAKE3 {blake3:.2}"
+    );
     println!("  coding {cached:.1} in cache, {memory:.1} streaming");
-    if let (Some(isal_cached), Some(isal_memory)) = (medians[6], medians[7]) {
+    if let (Some(isal_cached), Some(isal_memory)) = (medians[7], medians[8]) {
         println!("  ISA-L {isal_cached:.1} in cache, {isal_memory:.1} streaming");
         let (cached, memory) = (cached / isal_cached, memory / isal_memory);
         println!("  coding / ISA-L: {cached:.2} in cache, {memory:.2} streaming");
     }
-    let share = 100.0 * sealed / limit;
-    println!("  seal, code, hash {sealed:.2}; limit {limit:.2}; {share:.0} % of it");
+    for (what, limit) in [("from memory", limit(copy)), ("in cache", limit(near))] {
+        let share = 100.0 * sealed / limit;
+        println!(
+            "  seal, code, hash {sealed:.2}; limit, copying {what}, {limit:.2}; {share:.0} % of it"
+        );
+    }
 }
 
 /// Bytes per nanosecond over at least 10 ms.
