@@ -260,6 +260,9 @@ fn unchanged(job: &Job<'_>, object: ObjectId, latest: Option<&Version>) -> Resul
 fn validate(job: &Job<'_>, version: VersionId, plan: &Plan) -> Result<Vec<Problem>, Error> {
     let facts = plan.facts.as_ref().ok_or_else(|| Error::Internal("a bag of no facts".into()))?;
     let mut checker = rules::Checker::new(facts);
+    if plan.payload_folder {
+        checker.folder(b"data");
+    }
     let mut links = Vec::new();
     each_file(job, version, &mut |file| {
         match file.kind {
