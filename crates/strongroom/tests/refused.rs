@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -243,25 +243,38 @@ fn tars_that_are_damaged_or_hostile_are_refused() {
     let mut flipped = tar("x", &[header(b"sum", b'0', b"", 0)]);
     flipped[1024 + 3] ^= 1;
     let rows: Vec<(&str, Vec<u8>, Refusal)> = vec![
-        ("cut-in-a-file", cut(50_000), no(&["cut-in-a-file", "byte 50000", "missing"])),
+        ("cut-in-a-file", cut(50_000), no(&["cut-in-a-file", "byte 50000", "51888 more"])),
         ("cut-in-a-header", cut(1100), no(&["cut-in-a-header", "byte 1100", "a header"])),
-        ("lies", claims((1 << 33) - 1), no(&["lies", "byte", "8589934"])),
+        ("lies", claims((1 << 33) - 1), no(&["lies", "byte", "8589933568 more"])),
         ("lies-much", claims(1 << 62), no(&["lies-much", "byte"])),
         ("sum", flipped, no(&["sum", "byte 1024"])),
         ("pax-length", pax(b"999 path=z\n"), no(&["pax-length", "byte 1024"])),
         ("pax-number", pax(b"13 size=1x3z\n"), no(&["pax-number", "byte 1024"])),
-        ("pax-nul", pax(b"12 path=a\0b\n"), no(&["a\\x00b"])),
+        ("pax-nul", pax(b"12 path=a\0b\n"), no(&["u{0}b: ", "NUL"])),
         ("parent", with(b"a/../../up", b'0', b""), no(&["a/../../up", "[unsafe-path]"])),
         ("absolute", with(b"/etc/shadow", b'0', b""), no(&["/etc/shadow", "[unsafe-path]"])),
         ("link-out", with(b"l", b'2', b"a/../../up"), no(&["l: ", "a/../../up", "[link-out]"])),
         ("link-abs", with(b"l", b'2', b"/etc/shadow"), no(&["/etc/shadow", "[link-out]"])),
         ("link-hard", with(b"l", b'1', b"absent"), no(&["absent", "[link-to-nothing]"])),
+        ("link-itself", with(b"l", b'1', b"l"), no(&["l: ", "[link-to-nothing]"])),
+        ("in-a-file", with(b"note.txt/x", b'0', b""), no(&["note.txt/x: ", "[no-folder]"])),
+        ("folder-again", with(b"note.txt", b'5', b""), no(&["note.txt: ", "[path-twice]"])),
+        (
+            "in-a-link",
+            tar("x", &[header(b"a/b", b'0', b"", 0), header(b"a", b'2', b"note.txt", 0)]),
+            no(&["a: is no folder", "[no-folder]"]),
+        ),
+        (
+            "empty-folder-twice",
+            tar("x", &[header(b"f", b'5', b"", 0), header(b"f", b'5', b"", 0)]),
+            no(&["f: is an empty folder", "[path-twice]"]),
+        ),
         ("device", with(b"tty", b'3', b""), no(&["tty: ", "[special-file]"])),
         ("fifo", with(b"pipe", b'6', b""), no(&["pipe: ", "[special-file]"])),
         ("type", with(b"what", b'~', b""), no(&["what: ", "0x7e", "[unknown-type]"])),
         ("twice", with(b"note.txt", b'0', b""), no(&["note.txt: ", "twice", "[path-twice]"])),
         ("twice-otherwise", with(b"./note.txt", b'2', b"x"), no(&["note.txt: ", "[path-twice]"])),
-        ("sparse", tar("x", &[sparse]), unable("no-room", &["shelf", "room for"])),
+        ("sparse", tar("x", &[sparse]), no(&["byte 1024", "a sparse file of 1125899906842624"])),
     ];
     for (name, bytes, refusal) in rows {
         archive.check(name, &good_tar, &|path, _| std::fs::write(path, &bytes).unwrap(), &refusal);
@@ -282,17 +295,22 @@ fn compressed_tars_that_are_cut_or_grow_without_measure_are_refused() {
     let mut bomb = gzip(&header(b"zeros", b'0', b"", 10 * (32 << 20)));
     (0..10).for_each(|_| bomb.extend_from_slice(&zeros));
     assert!(bomb.len() < 2_000_000);
-    let rows = [
-        ("cut-gz", cut, no(&["cut-gz"])),
-        ("flipped-gz", &flipped, no(&["flipped-gz"])),
-        ("bomb", &bomb, no(&["bomb", "a decompression bomb", "200 times"])),
-    ];
+    let rows = [("cut-gz", cut, no(&["cut-gz"])), ("flipped-gz", &flipped, no(&["flipped-gz"]))];
     for (name, bytes, refusal) in rows {
         archive.check(name, &good_gz, &|path, _| std::fs::write(path, bytes).unwrap(), &refusal);
     }
+    good_gz(&archive.path("bomb"), "good\n");
+    archive.published("bomb", 1);
+    std::fs::write(archive.path("bomb"), bomb).unwrap();
+    let words = &["bomb: cannot read at byte 26", "a decompression bomb", "200 times"];
+    archive.refused("bomb", &no(words));
+    archive.says("bomb", "good\n");
+    let shelves = archive.json(&["shelf", "list"], 0);
+    assert!(shelves[0]["stored_bytes"].as_u64().unwrap() < 300 << 20, "{shelves}");
+    remove(&archive.path("bomb"));
+    good_gz(&archive.path("bomb"), "mended\n");
+    archive.published("bomb", 2);
     archive.is_clean();
-    let status = archive.json(&["shelf", "list"], 0);
-    assert!(status[0]["stored_bytes"].as_u64().unwrap() < 1_000_000, "{status}");
 }
 
 #[test]
@@ -345,17 +363,6 @@ fn bags_that_are_not_valid_are_refused() {
             change(path);
         }
     };
-    let append = |path: PathBuf, text: &str| {
-        let mut bytes = std::fs::read(&path).unwrap_or_default();
-        bytes.extend_from_slice(text.as_bytes());
-        std::fs::write(path, bytes).unwrap();
-    };
-    let manifest = |path: &Path, keep: &dyn Fn(&str) -> bool| {
-        let text = std::fs::read_to_string(path).unwrap();
-        let lines: String = text.lines().filter(|l| keep(l)).map(|l| format!("{l}\n")).collect();
-        std::fs::write(path, lines).unwrap();
-    };
-    let _ = (append, manifest);
     let rows: [(&str, Make, Refusal); 9] = [
         (
             "digest",
@@ -503,6 +510,50 @@ fn a_source_that_changed_since_the_deposit_was_interrupted_is_refused() {
     archive.published("x", 2);
     archive.says("x", "mended\n");
     archive.is_clean();
+}
+
+#[test]
+fn a_folder_that_changed_since_the_deposit_was_interrupted_is_refused() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("less", |folder| std::fs::remove_file(folder.join("f-1000")).unwrap()),
+        ("more", |folder| std::fs::write(folder.join("a-new-one"), "new").unwrap()),
+        ("other", |folder| std::fs::write(folder.join("f-1001"), "other").unwrap()),
+        ("inside", |folder| {
+            let file = std::fs::File::options().write(true).open(folder.join("z-large")).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, b"other", 7).unwrap();
+        }),
+    ];
+    for (name, change) in changes {
+        let archive = Archive::new();
+        let source = archive.path("x");
+        folder(&source, "good\n");
+        // What is read is handed on in segments of 52 MiB or commits of 1500 files; a third is begun
+        // when the first is committed.
+        let inside = name == "inside";
+        for i in 1000..if inside { 1000 } else { 5500 } {
+            std::fs::write(source.join(format!("f-{i}")), noise(i, 10_000)).unwrap();
+        }
+        // A hole costs no room here, and takes as long as anything else.
+        let large = std::fs::File::create(source.join("z-large")).unwrap();
+        large.set_len(if inside { 160 << 20 } else { 48 << 20 }).unwrap();
+        let child = archive.begun("x", if inside { 108 << 20 } else { 36 << 20 });
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let row = ended(child, 3)[0].clone();
+        assert_eq!(row["status"], "queued", "{row}");
+        change(&source);
+        let args = ["deposit", "x", "--object", "x", "--json"];
+        let output = archive.command(&args).output().unwrap();
+        let row: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(row[0]["error"]["code"], "source-changed", "{name}: {row}");
+        archive.published("x", 1);
+        archive.run(&["restore", "x", "--as", "files", "--to", "back"], 0);
+        let mut diff = Command::new("diff");
+        let diff = diff.arg("-r").arg(&source).arg(archive.path("back")).output().unwrap();
+        let told = String::from_utf8_lossy(&diff.stdout).into_owned();
+        assert!(diff.status.success(), "{name}: {told}");
+    }
 }
 
 #[test]
@@ -698,27 +749,24 @@ fn what_a_newer_program_wrote_is_not_guessed_at() {
     std::fs::write(&identity, text).unwrap();
     archive.published("x", 2);
 
-    // The version of the tables stands in the header of the database, at byte 60.
-    let database = archive.path("archive/strongroom.db");
-    let version = |raise: u32| {
-        let mut file = std::fs::File::options().read(true).write(true).open(&database).unwrap();
-        let mut head = [0; 64];
-        file.read_exact(&mut head).unwrap();
-        let stands = u32::from_be_bytes(head[60..].try_into().unwrap());
-        let next = stands.wrapping_add(raise).to_be_bytes();
-        std::os::unix::fs::FileExt::write_all_at(&file, &next, 60).unwrap();
-        stands
+    let Some(python) = strongroom_testkit::python() else { return };
+    let version = |set: &str| -> u32 {
+        let script = "import sqlite3, sys\nd = sqlite3.connect(sys.argv[1])\n\
+                      print(d.execute('PRAGMA user_version').fetchone()[0])\n\
+                      d.execute('PRAGMA user_version' + sys.argv[2])";
+        let mut python = Command::new(&python);
+        python.args(["-c", script]).arg(archive.path("archive/strongroom.db")).arg(set);
+        let output = python.output().unwrap();
+        expect(&output, &["user_version"], 0);
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
     };
-    let leftover = archive.path("archive/strongroom.db-wal");
-    assert!(!leftover.exists() || leftover.metadata().unwrap().len() == 0);
-    let stands = version(1000);
+    let stands = version("=1000");
     for args in [&["deposit", "x"][..], &["fixity"], &["restore", "x", "--to", "y"], &["status"]] {
         let output = archive.run(args, 3);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        let newer = (stands + 1000).to_string();
-        assert!(told.contains("error[newer-format]") && told.contains(&newer), "{told}");
+        assert!(told.contains("error[newer-format]") && told.contains("1000"), "{told}");
     }
-    assert_eq!(version(1000u32.wrapping_neg()), stands + 1000);
+    assert_eq!(version(&format!("={stands}")), 1000);
     archive.says("x", "mended\n");
     archive.is_clean();
 }
