@@ -178,7 +178,7 @@ fn tree(root: &Path) -> Tree {
             let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
             let mode = if meta.is_symlink() { 0 } else { meta.mode() & 0o7777 };
             let mtime_ns = meta.mtime() * 1_000_000_000 + meta.mtime_nsec();
-            all.insert(name, Item { kind, mode, mtime_ns, bytes });
+            all.insert(name, Item { kind: kind.into(), mode, mtime_ns, bytes });
         }
     }
     all
