@@ -12,6 +12,9 @@ use crate::declaration::Version;
 /// A path inside a bag or a tar is at most this long, in bytes.
 pub const PATH_BYTES_MAX: usize = 8 * 4096;
 
+/// A path leads through so many symlinks at most.
+pub const LINK_HOPS_MAX: usize = 40;
+
 /// Why a path may not be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unsafe {
@@ -73,6 +76,45 @@ pub fn check_entry(path: &[u8]) -> Result<(), Unsafe> {
         }
     }
     Ok(())
+}
+
+/// Where `path` leads, as the system follows it from the root of a tree: `target_of` says where a
+/// symlink at a path points to, and `None` of what is no link. `Ok(None)` if the way leads out, or
+/// through more than [`LINK_HOPS_MAX`] links.
+///
+/// # Errors
+/// Those of `target_of`.
+pub fn follow<E>(
+    path: &[u8],
+    mut target_of: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Option<Vec<u8>>, E> {
+    let parts =
+        |path: &[u8]| -> Vec<_> { path.split(|&b| b == b'/').rev().map(<[u8]>::to_vec).collect() };
+    let (mut at, mut pending, mut hops) = (Vec::new(), parts(path), 0);
+    while let Some(name) = pending.pop() {
+        // What stands in `at` holds no link, so the folder above is the one that is written above.
+        let above = at.iter().rposition(|&b| b == b'/').unwrap_or(0);
+        match &name[..] {
+            b"" | b"." => {}
+            b".." if at.is_empty() => return Ok(None),
+            b".." => at.truncate(above),
+            name => {
+                let folder = at.len();
+                if folder > 0 {
+                    at.push(b'/');
+                }
+                at.extend_from_slice(name);
+                let Some(target) = target_of(&at)? else { continue };
+                hops += 1;
+                if hops > LINK_HOPS_MAX || target.first() == Some(&b'/') {
+                    return Ok(None);
+                }
+                at.truncate(folder);
+                pending.extend(parts(&target));
+            }
+        }
+    }
+    Ok(Some(at))
 }
 
 /// Whether a symlink at `path` with this target stays inside the tree that both lie in.

@@ -116,7 +116,7 @@ pub enum Error {
     Registry(#[from] strongroom_registry::Error),
     /// A bag or tar could not be read.
     #[error(transparent)]
-    Bag(#[from] strongroom_bag::Error),
+    Bag(strongroom_bag::Error),
     /// Names and codings that are none.
     #[error(transparent)]
     Word(#[from] strongroom_record::Error),
@@ -163,6 +163,16 @@ pub enum Error {
     /// Something that should not be.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<strongroom_bag::Error> for Error {
+    /// What the system did not let be read says nothing of a source's worth.
+    fn from(error: strongroom_bag::Error) -> Error {
+        match error {
+            strongroom_bag::Error::Io { path, source, .. } => Error::Unreadable { path, source },
+            other => Error::Bag(other),
+        }
+    }
 }
 
 impl Error {

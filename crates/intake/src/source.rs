@@ -7,7 +7,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use strongroom_bag::source::{Container, decompress, detect};
+use strongroom_bag::source::{Container, decompress, detect, is_damage};
 use strongroom_bag::{Problem, tar, tree};
 
 /// What an entry of a source is.
@@ -251,16 +251,9 @@ impl Stream {
     /// Reads on in the entry's file; 0 at its end, where it is also checked that the file is still
     /// the one that was opened.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
-        let tar_read = |e: std::io::Error, path: &Path| {
-            Error::Refused(vec![Problem::error(
-                "damaged-tar",
-                path.as_os_str().as_bytes(),
-                e.to_string(),
-            )])
-        };
         match &mut self.inner {
-            Inner::Tar(reader) => reader.read(buf).map_err(|e| tar_read(e, &self.path)),
-            Inner::Decoded(reader) => reader.read(buf).map_err(|e| tar_read(e, &self.path)),
+            Inner::Tar(reader) => reader.read(buf).map_err(|e| damaged(&self.path, e.into())),
+            Inner::Decoded(reader) => reader.read(buf).map_err(|e| damaged(&self.path, e.into())),
             _ => {
                 let Some(open) = &mut self.current else { return Ok(0) };
                 let want = buf.len().min(usize::try_from(open.left).unwrap_or(usize::MAX));
@@ -297,12 +290,18 @@ impl Stream {
     }
 }
 
+/// A tar that cannot be read on: bad bytes are refused, a bad disk is not.
 fn damaged(path: &Path, error: tar::Error) -> Error {
-    Error::Refused(vec![Problem::error(
-        error.code(),
-        path.as_os_str().as_bytes(),
-        error.to_string(),
-    )])
+    let code = error.code();
+    let detail = match error {
+        tar::Error::Io { source, .. } if !is_damage(&source) => {
+            return Error::Unreadable { path: path.to_owned(), source };
+        }
+        // Such as a decompression bomb, or a sum of gzip's that is wrong.
+        tar::Error::Io { offset, source } => format!("cannot read at byte {offset}: {source}"),
+        other => other.to_string(),
+    };
+    Error::Refused(vec![Problem::error(code, path.as_os_str().as_bytes(), detail)])
 }
 
 fn folder_entry(entry: tree::Entry) -> Result<Entry, Error> {

@@ -272,3 +272,53 @@ fn the_demo_holds() {
     assert_eq!(done["files"], 5);
     assert!(done["repaired"].as_u64().unwrap() > 0, "{done}");
 }
+
+/// The text of a file of this repository.
+fn text(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    std::fs::read_to_string(root.join(name)).unwrap()
+}
+
+#[test]
+fn the_tour_runs_as_written() {
+    let user = User::new();
+    let readme = text("README.md");
+    let tour = readme.split("\n## A tour\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let blocks: Vec<_> = (tour.split("```sh\n").skip(1))
+        .map(|block| block.split("```").next().unwrap().to_string())
+        .collect();
+    assert_eq!(blocks.len(), 5, "{tour}");
+    let binary = Path::new(env!("CARGO_BIN_EXE_strongroom")).parent().unwrap();
+    let (install, export) = ("cargo install ", "export PATH=/tmp/strongroom/bin:");
+    let mut script = String::from("set -euo pipefail\n");
+    for line in blocks.concat().lines() {
+        if line.starts_with(install) {
+            continue;
+        }
+        let line = line.replace("/tmp/strongroom/bin", binary.to_str().unwrap());
+        let line = line.replace("/tmp/tour", user.path("tour").to_str().unwrap());
+        script.push_str(&line);
+        script.push('\n');
+    }
+    assert!(readme.contains(install) && readme.contains(export) && !script.contains("/tmp/tour"));
+    let output = Command::new("bash")
+        .args(["-c", &script])
+        .env_remove("STRONGROOM_DATA")
+        .env("HOME", user.path("home"))
+        .current_dir(user.place.path())
+        .output()
+        .unwrap();
+    expect(&output, 0);
+    let letter = std::fs::read(user.path("tour/plain/1914-08-02.txt")).unwrap();
+    assert_eq!(letter, b"Dear archive, ...\n");
+}
+
+#[test]
+fn each_error_code_has_its_page() {
+    let page = text("docs/errors.md");
+    let documented: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let codes: Vec<_> = strongroom_intake::Code::ALL.iter().map(|code| code.word()).collect();
+    assert_eq!(documented, codes);
+    assert_eq!(page.matches("\n**Cause.** ").count(), codes.len());
+    assert_eq!(page.matches("\n**Remedy.** ").count(), codes.len());
+}

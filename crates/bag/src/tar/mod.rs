@@ -172,6 +172,13 @@ impl Error {
     }
 }
 
+/// The error that a [`Reader`] gave as a [`Read`](io::Read), as its own again.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        error.downcast().unwrap_or_else(|source| Error::Io { offset: 0, source })
+    }
+}
+
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match &error {

@@ -1,6 +1,7 @@
 //! A bag in a tar, plain or compressed.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -27,9 +28,6 @@ const BATCHED_BYTES_MAX: u64 = 256 * 1024;
 
 /// A batch of them, in bytes.
 const BATCH_BYTES: usize = 1024 * 1024;
-
-/// A link leads through so many others at most.
-const LINK_HOPS_MAX: usize = 40;
 
 /// A link in a tar.
 pub(super) struct Link {
@@ -221,13 +219,21 @@ impl Targets {
     fn new(gathered: &Gathered) -> Targets {
         let links: HashMap<&[u8], &Link> =
             gathered.links.iter().map(|link| (link.path.as_slice(), link)).collect();
+        let symlink = |path: &[u8]| {
+            let link = links.get(path).filter(|link| !link.hard);
+            Ok::<_, Infallible>(link.map(|link| link.target.clone()))
+        };
         let resolve = |link: &Link| {
-            let mut link = link;
-            for _ in 0..LINK_HOPS_MAX {
-                let target = resolve_once(link)?;
-                match links.get(target.as_slice()) {
-                    Some(next) => link = next,
-                    None => return Some(target),
+            if !link.hard && !path::link_stays_inside(&link.path, &link.target) {
+                return None;
+            }
+            let mut path = link.path.clone();
+            for _ in 0..path::LINK_HOPS_MAX {
+                let Ok(led) = path::follow(&path, symlink);
+                path = led?;
+                match links.get(path.as_slice()) {
+                    Some(hard) => path = hard.target.clone(),
+                    None => return Some(path),
                 }
             }
             None
@@ -236,28 +242,6 @@ impl Targets {
         let names = of_links.iter().flatten().cloned().collect();
         Targets { of_links, names }
     }
-}
-
-/// The path that one link names, from the root of the bag.
-fn resolve_once(link: &Link) -> Option<Vec<u8>> {
-    if link.hard {
-        return Some(link.target.clone());
-    }
-    if !path::link_stays_inside(&link.path, &link.target) {
-        return None;
-    }
-    let mut components: Vec<&[u8]> = link.path.split(|&b| b == b'/').collect();
-    components.pop();
-    for component in link.target.split(|&b| b == b'/') {
-        match component {
-            b"" | b"." => {}
-            b".." => {
-                components.pop()?;
-            }
-            name => components.push(name),
-        }
-    }
-    Some(components.join(&b'/'))
 }
 
 /// Walks the headers of a plain tar; files are read where they lie.

@@ -1,32 +1,35 @@
 //! What was no bag becomes one: the tag files that say of the payload what a bag can say, and one of
 //! ours (`strongroom-files.jsonl`) for what it cannot.
 
-use super::each_file;
 use super::pack::Checkpoint;
+use super::{PAGE, each_file};
 use crate::Error;
 use crate::runner::Job;
 use crate::source::Made;
 use serde_json::json;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use strongroom_bag::declaration::Version as BagVersion;
-use strongroom_bag::manifest;
+use strongroom_bag::{manifest, path};
 use strongroom_digest::{Algorithm, Digest, Hasher};
 use strongroom_record::json::{canonical, put_bytes};
-use strongroom_record::{FileKind, FileRecord, VersionId};
+use strongroom_record::{FileKind, FileRecord, Sha256, VersionId};
 
 /// The tag file that keeps modes, times, empty folders, links, and names that a bag cannot hold.
 pub(crate) const ATTRIBUTES: &str = "strongroom-files.jsonl";
-/// A chain of symbolic links is followed so far.
-const LINKS_MAX: usize = 40;
 
 /// What ends a name that stands for another one.
 const STANDS_FOR: &str = ".not-utf8";
 
+/// A file system takes names of so many bytes.
+const NAME_BYTES_MAX: usize = 255;
+
 /// How a path stands in the bag form: as it is, save each name on it that is not UTF-8 (or that ends as
 /// one that stands for such a name). There each byte that is not, and each `=`, becomes `=XX` (no `%`,
-/// which bag tools take for an escape), and an ending of its own follows; so no two paths ever stand as
-/// the same one.
+/// which bag tools take for an escape), and an ending of its own follows; where that is too long for a
+/// file system, its beginning, `=sha256-` and the name's digest. So no two paths ever stand as the same
+/// one. A link's target stands likewise.
 pub(crate) fn bag_path(path: &[u8]) -> Vec<u8> {
     path.split(|b| *b == b'/').map(bag_name).collect::<Vec<_>>().join(&b'/')
 }
@@ -39,6 +42,12 @@ fn bag_name(name: &[u8]) -> Vec<u8> {
     for chunk in name.utf8_chunks() {
         stands.push_str(&chunk.valid().replace('=', "=3D"));
         chunk.invalid().iter().for_each(|byte| stands.push_str(&format!("={byte:02X}")));
+    }
+    if stands.len() + STANDS_FOR.len() > NAME_BYTES_MAX {
+        let digest = format!("=sha256-{}", Sha256::of(name));
+        stands
+            .truncate(stands.floor_char_boundary(NAME_BYTES_MAX - STANDS_FOR.len() - digest.len()));
+        stands.push_str(&digest);
     }
     (stands + STANDS_FOR).into_bytes()
 }
@@ -121,19 +130,42 @@ pub(crate) fn resolve(
     Ok(follow(job, version, link)?.and_then(|(_, file)| file.filter(|f| f.kind == FileKind::File)))
 }
 
-/// Whether a symbolic link leads to something of the version: a file, or a folder in which files lie.
+/// Whether a symbolic link leads to something that the bag form holds: a file, or a folder in which
+/// something lies, other than links to nothing.
 pub(crate) fn leads_somewhere(
     job: &Job<'_>,
     version: VersionId,
     link: &[u8],
 ) -> Result<bool, Error> {
-    match follow(job, version, link)? {
-        None => Ok(false),
-        Some((_, Some(_))) => Ok(true),
-        Some((path, None)) => {
-            let inside = [&path[..], b"/"].concat();
-            let found = job.archive.registry().files_by_path(version, None, &inside, 1);
-            Ok(!job.archive.block_on(found)?.is_empty())
+    leads(job, version, link, &mut HashSet::new())
+}
+
+fn leads(
+    job: &Job<'_>,
+    version: VersionId,
+    link: &[u8],
+    seen: &mut HashSet<Vec<u8>>,
+) -> Result<bool, Error> {
+    // What is asked already answers for itself.
+    if !seen.insert(link.to_vec()) {
+        return Ok(false);
+    }
+    let folder = match follow(job, version, link)? {
+        None => return Ok(false),
+        Some((_, Some(_))) => return Ok(true),
+        Some((path, None)) => [&path[..], b"/"].concat(),
+    };
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let registry = job.archive.registry();
+        let page = registry.files_by_path(version, after.as_deref(), &folder, PAGE);
+        let page = job.archive.block_on(page)?;
+        let Some(last) = page.last() else { return Ok(false) };
+        after = Some(last.path.clone());
+        for file in &page {
+            if file.kind != FileKind::Symlink || leads(job, version, &file.path, seen)? {
+                return Ok(true);
+            }
         }
     }
 }
@@ -143,49 +175,14 @@ type End = (Vec<u8>, Option<FileRecord>);
 
 /// Where a link ends, and the file or empty folder there, if any; `None` where it leads out or round.
 fn follow(job: &Job<'_>, version: VersionId, link: &[u8]) -> Result<Option<End>, Error> {
-    let registry = job.archive.registry();
-    let mut path = link.to_vec();
-    for _ in 0..LINKS_MAX {
-        // The first component that is a link is replaced by what it says, then all over again.
-        let mut next = None;
-        let ends = (0..path.len()).filter(|i| path[*i] == b'/').chain([path.len()]);
-        for end in ends.collect::<Vec<_>>() {
-            let found = registry.file_by_path(version, &path[..end]);
-            match job.archive.block_on(found)? {
-                Some(file) if file.kind == FileKind::Symlink => {
-                    let target = file.target.unwrap_or_default();
-                    next = join(&path[..end], &target, &path[end..]);
-                    if next.is_none() {
-                        return Ok(None);
-                    }
-                    break;
-                }
-                Some(file) if end == path.len() => return Ok(Some((path, Some(file)))),
-                _ => {}
-            }
-        }
-        match next {
-            Some(target) => path = target,
-            None => return Ok(Some((path, None))),
-        }
-    }
-    Ok(None)
-}
-
-/// `link`'s folder, then `target`, then `rest`, with `.` and `..` taken away; `None` if it leads out.
-fn join(link: &[u8], target: &[u8], rest: &[u8]) -> Option<Vec<u8>> {
-    let folder = link.iter().rposition(|b| *b == b'/').map_or(&[][..], |at| &link[..at]);
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in [folder, target, rest].into_iter().flat_map(|p| p.split(|b| *b == b'/')) {
-        match part {
-            b"" | b"." => {}
-            b".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join(&b'/'))
+    let at = |path: &[u8]| {
+        let found = job.archive.registry().file_by_path(version, path);
+        job.archive.block_on(found).map_err(Error::from)
+    };
+    let led = path::follow(link, |path| Ok::<_, Error>(at(path)?.and_then(|file| file.target)))?;
+    let Some(path) = led else { return Ok(None) };
+    let file = at(&path)?;
+    Ok(Some((path, file)))
 }
 
 /// A line of the attributes file: what the bag form cannot say of a file.
@@ -240,6 +237,9 @@ mod tests {
         let stands = |path: &[u8]| String::from_utf8(bag_path(path)).unwrap();
         assert_eq!(stands(b"data/a=b/c"), "data/a=b/c");
         assert_eq!(stands(b"data/a\xff/b"), "data/a=FF.not-utf8/b");
+        let long = [b'\xe9'; 255];
+        let (one, other) = (bag_path(&long), bag_path(&long[1..]));
+        assert!(one.len() <= NAME_BYTES_MAX && one != other, "{}", one.escape_ascii());
         let pieces: [&[u8]; 6] = [b"\xff", b"=", b"FF", b"a", b".not-utf8", b"\xfe"];
         let mut seen = HashMap::new();
         for number in 0..pieces.len().pow(4) {

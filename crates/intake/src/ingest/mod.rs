@@ -9,11 +9,12 @@ mod read;
 use crate::archive::{random_id, source_text};
 use crate::restore::Reader;
 use crate::runner::Job;
-use crate::source::{Position, Source, Stream};
+use crate::source::{Kind, Position, Source, Stream};
 use crate::{Deposit, Error};
 use pack::{Checkpoint, Pack, Phase};
 use plan::{Plan, Unseen, Way};
 use serde_json::json;
+use std::os::unix::ffi::OsStrExt as _;
 use strongroom_bag::{Problem, rules};
 use strongroom_digest::{Algorithm, Digest, MultiHasher};
 use strongroom_record::{
@@ -56,6 +57,11 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     if checkpoint.pin != source.pin()? {
         let what = "it is another file than when the work was begun".into();
         return Err(Error::Changed { path: source.path().to_owned(), what });
+    }
+    if let (Source::Folder(_), Some(plan)) = (&source, &plan)
+        && checkpoint.next_number > 0
+    {
+        unmoved(job, version, &source, plan, &checkpoint)?;
     }
     let latest = job.archive.block_on(registry.latest(object))?;
     if checkpoint.phase == Phase::Payload {
@@ -104,6 +110,57 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     fail::fail_point!("deposit.validated");
     tell(job, &name, Stage::Record);
     publish(job, &name, version, latest.as_ref(), &plan, checkpoint, &warnings)
+}
+
+/// Compares what an earlier run read of a folder with what stands there now: a position is a count of
+/// entries, so one more or less before it would move all that follow.
+fn unmoved(
+    job: &Job<'_>,
+    version: VersionId,
+    source: &Source,
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+) -> Result<(), Error> {
+    let changed = |place: &[u8]| {
+        let path = place.strip_prefix(b"data/").filter(|_| !plan.bag).unwrap_or(place);
+        let path = source.path().join(std::ffi::OsStr::from_bytes(path));
+        let what = "it is not what it was when the work was begun".into();
+        Error::Changed { path, what }
+    };
+    let entries = match checkpoint.phase {
+        Phase::Payload => checkpoint.position.entries,
+        _ => u64::MAX,
+    };
+    let mut stream = source.stream(&Position::default())?;
+    let mut next = || {
+        while stream.position().entries < entries
+            && let Some(entry) = stream.next()?
+        {
+            if let Some(place) = plan.place(&entry) {
+                return Ok(Some((entry, place)));
+            }
+        }
+        Ok::<_, Error>(None)
+    };
+    each_file(job, version, &mut |file| {
+        if file.made {
+            return Ok(());
+        }
+        let (entry, place) = next()?.ok_or_else(|| changed(&file.path))?;
+        let target = match &entry.kind {
+            Kind::Symlink(target) => Some(target),
+            _ => None,
+        };
+        let same = (&place, entry.size, entry.mtime_ns, entry.mode, target)
+            == (&file.path, file.size, file.mtime_ns, file.mode, file.target.as_ref())
+            && (entry.kind == Kind::EmptyFolder) == (file.kind == FileKind::EmptyFolder);
+        // Of two paths that should be one, the lesser is there no longer, or was not there.
+        if same { Ok(()) } else { Err(changed((&place).min(&file.path))) }
+    })?;
+    match next()? {
+        Some((_, place)) => Err(changed(&place)),
+        None => Ok(()),
+    }
 }
 
 /// Gives the files of a source that was read in one pass their places, the digests that its manifests
@@ -260,6 +317,9 @@ fn unchanged(job: &Job<'_>, object: ObjectId, latest: Option<&Version>) -> Resul
 fn validate(job: &Job<'_>, version: VersionId, plan: &Plan) -> Result<Vec<Problem>, Error> {
     let facts = plan.facts.as_ref().ok_or_else(|| Error::Internal("a bag of no facts".into()))?;
     let mut checker = rules::Checker::new(facts);
+    if plan.payload_folder {
+        checker.folder(b"data");
+    }
     let mut links = Vec::new();
     each_file(job, version, &mut |file| {
         match file.kind {

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) bag: bool,
     /// What stands before every path of a bag in a tar.
     strip: Vec<u8>,
+    /// Whether a bag has a payload folder, be it empty.
+    pub(crate) payload_folder: bool,
     /// What the tag files of a bag say.
     pub(crate) facts: Option<rules::Facts>,
     pub(crate) files: u64,
@@ -99,6 +101,10 @@ struct Walked {
     files: u64,
     bytes: u64,
     seen: HashSet<[u8; 16]>,
+    /// Of those seen, the folders.
+    folders: HashSet<[u8; 16]>,
+    /// Folders that were named again.
+    again: Vec<Vec<u8>>,
     filled: HashSet<[u8; 16]>,
     names: Vec<Vec<u8>>,
     problems: Vec<Problem>,
@@ -121,25 +127,43 @@ impl Walked {
             self.problem("unsafe-path", raw, why.to_string());
         }
         let folder = matches!(entry.kind, Kind::EmptyFolder | Kind::Folder);
-        // A tar may name a folder again; nothing else may come twice.
-        if !self.seen.insert(short(raw)) && !folder {
+        let hash = short(raw);
+        let again = !self.seen.insert(hash);
+        // A tar may name a folder again, if something lies in it; nothing else may come twice.
+        if again && !(folder && self.folders.contains(&hash)) {
             self.problem("path-twice", raw, "stands in the source twice".into());
         }
+        match folder {
+            true if !self.folders.insert(hash) && self.again.len() < FOLDERS_MAX => {
+                self.again.push(raw.to_vec());
+            }
+            true => {}
+            false if self.filled.contains(&hash) => {
+                self.problem("no-folder", raw, "is no folder, and something lies in it".into());
+            }
+            false => {}
+        }
         for (at, _) in raw.iter().enumerate().filter(|(_, b)| **b == b'/') {
-            self.filled.insert(short(&raw[..at]));
+            let above = short(&raw[..at]);
+            self.filled.insert(above);
+            if self.seen.contains(&above) && !self.folders.contains(&above) {
+                let detail = format!("lies in {}, which is no folder", path::show(&raw[..at]));
+                self.problem("no-folder", raw, detail);
+            }
         }
         match &entry.kind {
             Kind::Symlink(target) if !link_stays_inside(raw, target) => {
                 let detail = format!("links to {}, outside the deposit", path::show(target));
                 self.problem("link-out", raw, detail);
             }
-            Kind::HardLink(target) if !self.seen.contains(&short(path::clean(target))) => {
-                let shown = path::show(target);
-                self.problem(
-                    "link-to-nothing",
-                    raw,
-                    format!("is a hard link to {shown}, which does not come before it"),
-                );
+            Kind::HardLink(target) => {
+                let first = short(path::clean(target));
+                if first == hash || !self.seen.contains(&first) || self.folders.contains(&first) {
+                    let shown = path::show(target);
+                    let detail =
+                        format!("is a hard link to {shown}, which is no file that comes before it");
+                    self.problem("link-to-nothing", raw, detail);
+                }
             }
             _ => {}
         }
@@ -194,6 +218,11 @@ impl Walked {
 
     fn end(mut self, source: &Source) -> Result<Plan, Error> {
         let bag = self.declared && !self.disagree && !matches!(source, Source::File(_));
+        for path in std::mem::take(&mut self.again) {
+            if !self.filled.contains(&short(&path)) {
+                self.problem("path-twice", &path, "is an empty folder that stands twice".into());
+            }
+        }
         let mut warnings: Vec<Problem> =
             strongroom_bag::path::twins(self.names.iter().map(Vec::as_slice))
                 .into_iter()
@@ -229,9 +258,12 @@ impl Walked {
         if !self.problems.is_empty() {
             return Err(Error::Refused(self.problems));
         }
+        let strip = self.strip.unwrap_or_default();
+        let payload = short(&[&strip[..], b"data"].concat());
         Ok(Plan {
             bag,
-            strip: self.strip.unwrap_or_default(),
+            payload_folder: self.folders.contains(&payload) || self.filled.contains(&payload),
+            strip,
             facts,
             files: self.files,
             bytes: self.bytes,

@@ -118,7 +118,14 @@ fn make(
     partial: &Path,
     at: Checkpoint,
 ) -> Result<(Checkpoint, usize), Error> {
-    let target = target(request, partial, &at)?;
+    let mut target = target(request, partial, &at)?;
+    if request.form != Form::Files && at.next == 0 {
+        // A bag of nothing has a payload folder too.
+        let payload = job.archive.registry().files_by_path(version.id, None, b"data/", 1);
+        if job.archive.block_on(payload)?.is_empty() {
+            target.payload_folder()?;
+        }
+    }
     fail::fail_point!("restore.begun");
     let secrets = job.archive.secrets(job.item.institution)?;
     let next = at.next;
@@ -194,10 +201,6 @@ fn target(
         return Ok(Box::new(TarTarget::new(partial, name, at.tar)?));
     }
     std::fs::create_dir_all(partial).map_err(unwritable)?;
-    if request.form == Form::Bag {
-        // A bag of nothing has a payload folder too.
-        std::fs::create_dir_all(partial.join("data")).map_err(unwritable)?;
-    }
     Ok(Box::new(FolderTarget::new(partial, at.next > 0)))
 }
 
@@ -285,7 +288,10 @@ fn write(
         let mut rest = &run.bytes[..];
         for piece in run.pieces {
             match (piece, &open) {
-                (Piece::Begin(file), None) => {
+                (Piece::Begin(mut file), None) => {
+                    if request.form != Form::Files && !version.bag {
+                        file.target = file.target.map(|target| bag_path(&target));
+                    }
                     let place = place(version, request, &file);
                     let keeps = keeps(job, version, request, &file)?;
                     if keeps {

@@ -18,6 +18,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 const ALIGN_BYTES: usize = 4096;
 
 pub(super) trait Target {
+    /// Makes the payload folder of a bag, where nothing else does.
+    fn payload_folder(&mut self) -> Result<(), Error>;
     /// Begins a file.
     fn begin(&mut self, place: &[u8], file: &FileRecord) -> Result<(), Error>;
     /// Its next bytes.
@@ -151,6 +153,11 @@ impl FolderTarget {
 }
 
 impl Target for FolderTarget {
+    fn payload_folder(&mut self) -> Result<(), Error> {
+        let path = self.root.join("data");
+        std::fs::create_dir_all(&path).map_err(|source| Error::Unwritable { path, source })
+    }
+
     fn begin(&mut self, place: &[u8], file: &FileRecord) -> Result<(), Error> {
         let path = self.path(place)?;
         let unwritable = |source| Error::Unwritable { path: path.clone(), source };
@@ -289,6 +296,11 @@ impl TarTarget {
 }
 
 impl Target for TarTarget {
+    fn payload_folder(&mut self) -> Result<(), Error> {
+        let path = [&self.name[..], b"/data"].concat();
+        self.writer.folder(&path, 0o755, 0).map_err(|source| self.unwritable(source))
+    }
+
     fn begin(&mut self, place: &[u8], file: &FileRecord) -> Result<(), Error> {
         let path = [&self.name[..], b"/", place].concat();
         let mtime = i128::from(file.mtime_ns);
