@@ -56,7 +56,7 @@ fn disk(folder: &Path, as_shelves: bool) -> std::io::Result<f64> {
     const BYTES: u64 = 1 << 30;
     let place = tempfile::tempdir_in(folder)?;
     let file = OsDisk.create(&place.path().join("disk"))?;
-    let piece: Vec<u8> = (0..PIECE).map(|i| (i * i >> 7) as u8).collect();
+    let piece: Vec<u8> = (0..PIECE).map(|i| ((i * i) >> 7) as u8).collect();
     let begun = Instant::now();
     for at in (0..BYTES).step_by(PIECE as usize) {
         file.write_at(at, &[&piece])?;
