@@ -78,16 +78,36 @@ pub fn check_entry(path: &[u8]) -> Result<(), Unsafe> {
     Ok(())
 }
 
+/// Where a path leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Led {
+    /// To this path, at which something may stand or not.
+    To(Vec<u8>),
+    /// Out of the tree.
+    Out,
+    /// Through more than [`LINK_HOPS_MAX`] links: nowhere, for the system too.
+    Round,
+}
+
+impl Led {
+    /// The path that it leads to, if any.
+    pub fn to(self) -> Option<Vec<u8>> {
+        match self {
+            Led::To(path) => Some(path),
+            Led::Out | Led::Round => None,
+        }
+    }
+}
+
 /// Where `path` leads, as the system follows it from the root of a tree: `target_of` says where a
-/// symlink at a path points to, and `None` of what is no link. `Ok(None)` if the way leads out, or
-/// through more than [`LINK_HOPS_MAX`] links.
+/// symlink at a path points to, and `None` of what is no link.
 ///
 /// # Errors
 /// Those of `target_of`.
 pub fn follow<E>(
     path: &[u8],
     mut target_of: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Option<Vec<u8>>, E> {
+) -> Result<Led, E> {
     let parts =
         |path: &[u8]| -> Vec<_> { path.split(|&b| b == b'/').rev().map(<[u8]>::to_vec).collect() };
     let (mut at, mut pending, mut hops) = (Vec::new(), parts(path), 0);
@@ -96,7 +116,7 @@ pub fn follow<E>(
         let above = at.iter().rposition(|&b| b == b'/').unwrap_or(0);
         match &name[..] {
             b"" | b"." => {}
-            b".." if at.is_empty() => return Ok(None),
+            b".." if at.is_empty() => return Ok(Led::Out),
             b".." => at.truncate(above),
             name => {
                 let folder = at.len();
@@ -106,15 +126,18 @@ pub fn follow<E>(
                 at.extend_from_slice(name);
                 let Some(target) = target_of(&at)? else { continue };
                 hops += 1;
-                if hops > LINK_HOPS_MAX || target.first() == Some(&b'/') {
-                    return Ok(None);
+                if target.first() == Some(&b'/') {
+                    return Ok(Led::Out);
+                }
+                if hops > LINK_HOPS_MAX {
+                    return Ok(Led::Round);
                 }
                 at.truncate(folder);
                 pending.extend(parts(&target));
             }
         }
     }
-    Ok(Some(at))
+    Ok(Led::To(at))
 }
 
 /// Whether a symlink at `path` with this target stays inside the tree that both lie in.

@@ -128,6 +128,16 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// A file was written by a newer program.
+    #[error("{}: its format is {found}, newer than {known}", path.display())]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
     /// Nothing has that name or id.
     #[error("no {what} is `{name}`")]
     NotFound {
@@ -204,6 +214,7 @@ impl Error {
             Error::Registry(strongroom_registry::Error::NotFound { .. }) => Code::NotFound,
             Error::Registry(_) => Code::Registry,
             Error::Key { .. } => Code::Key,
+            Error::Newer { .. } => Code::Newer,
             Error::NotFound { .. } => Code::NotFound,
             Error::Ambiguous { .. } => Code::Ambiguous,
             Error::Usage(_) | Error::Word(_) => Code::Usage,

@@ -105,7 +105,8 @@ impl KeyFile {
             return Err(bad("it is no key file".into()));
         }
         if stored.format > FORMAT {
-            return Err(bad(format!("its format is {}, newer than {FORMAT}", stored.format)));
+            let (path, found, known) = (path.to_owned(), stored.format, FORMAT);
+            return Err(Error::Newer { path, found, known });
         }
         if stored.archive != archive {
             let found = stored.archive;

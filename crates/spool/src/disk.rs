@@ -4,9 +4,10 @@ use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Slices that one system call takes at most (Linux's `UIO_MAXIOV`).
 const PARTS_PER_CALL_MAX: usize = 1024;
@@ -39,6 +40,21 @@ pub trait DiskFile: Send + Sync + Debug {
     fn write_at(&self, offset: u64, parts: &[&[u8]]) -> io::Result<()>;
     /// Reads at most `buf.len()` bytes; 0 is the end of the file.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Reads `len` bytes, or as many as the file has, into `buf`, and says where in it they lie; around
+    /// the system's cache where that is possible. For what is read once from begin to end: its memory
+    /// is not filled with that, and what is found is what is on the disk.
+    fn read_around(&self, offset: u64, len: usize, buf: &mut PageBuf) -> io::Result<Range<usize>> {
+        let place = buf.place(len);
+        let mut filled = 0;
+        while filled < len {
+            let rest = &mut buf.bytes[place + filled..place + len];
+            match self.read_at(offset.saturating_add(filled as u64), rest)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(place..place + filled)
+    }
     /// Makes contents and length durable. After a failure nothing that was written before can be
     /// relied on, also when a later call succeeds (the kernel forgets what it could not write).
     fn sync(&self) -> io::Result<()>;
@@ -61,6 +77,30 @@ pub trait DiskFile: Send + Sync + Debug {
     fn try_lock(&self) -> io::Result<bool>;
 }
 
+/// Memory that begins at a page, as reading around the system's cache wants it. Grows as needed.
+#[derive(Debug, Default)]
+pub struct PageBuf {
+    bytes: Vec<u8>,
+}
+
+/// What such reads begin and end at, in the file and in memory: a multiple of any disk's block.
+const PAGE_BYTES: usize = 4096;
+
+impl PageBuf {
+    /// The bytes of a range that [`DiskFile::read_around`] gave.
+    pub fn get(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+
+    /// Makes room for `len` bytes; where they begin.
+    fn place(&mut self, len: usize) -> usize {
+        if self.bytes.len() < len + PAGE_BYTES {
+            self.bytes = vec![0; len + PAGE_BYTES];
+        }
+        self.bytes.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES)
+    }
+}
+
 /// The operating system's file system.
 #[derive(Debug, Default, Clone)]
 pub struct OsDisk;
@@ -72,7 +112,7 @@ impl Disk for OsDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(OsFile(file)))
+        Ok(Arc::new(OsFile::new(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -87,7 +127,7 @@ impl Disk for OsDisk {
             }
             other => other?,
         };
-        Ok(Arc::new(OsFile(file)))
+        Ok(Arc::new(OsFile::new(file)))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -121,7 +161,34 @@ impl Disk for OsDisk {
 }
 
 #[derive(Debug)]
-struct OsFile(File);
+struct OsFile {
+    file: File,
+    /// The same file, to be read around the cache; `None` where that cannot be.
+    around: OnceLock<Option<File>>,
+}
+
+impl OsFile {
+    fn new(file: File) -> OsFile {
+        OsFile { file, around: OnceLock::new() }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn around(&self) -> Option<&File> {
+        use rustix::fs::{Mode, OFlags};
+        use std::os::fd::AsRawFd;
+        let open = || {
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).ok().map(File::from)
+        };
+        self.around.get_or_init(open).as_ref()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn around(&self) -> Option<&File> {
+        self.around.get_or_init(|| None).as_ref()
+    }
+}
 
 impl DiskFile for OsFile {
     fn write_at(&self, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
@@ -132,7 +199,7 @@ impl DiskFile for OsFile {
             // Drops the empty ones in front, so that a write of 0 bytes means a full device.
             IoSlice::advance_slices(&mut left, 0);
             while !left.is_empty() {
-                match rustix::io::pwritev(&self.0, left, offset) {
+                match rustix::io::pwritev(&self.file, left, offset) {
                     Ok(0) => return Err(ErrorKind::WriteZero.into()),
                     Ok(written) => {
                         offset += written as u64;
@@ -148,15 +215,45 @@ impl DiskFile for OsFile {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            match FileExt::read_at(&self.0, buf, offset) {
+            match FileExt::read_at(&self.file, buf, offset) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => return other,
             }
         }
     }
 
+    fn read_around(&self, offset: u64, len: usize, buf: &mut PageBuf) -> io::Result<Range<usize>> {
+        let skip = (offset % PAGE_BYTES as u64) as usize;
+        let whole = (skip + len).next_multiple_of(PAGE_BYTES);
+        let place = buf.place(whole);
+        let mut filled = 0;
+        while filled < skip + len {
+            let rest = &mut buf.bytes[place + filled..place + whole];
+            let at = offset - skip as u64 + filled as u64;
+            // After a read that ended within a page, as at the end of the file, the cache helps.
+            let aligned = filled.is_multiple_of(PAGE_BYTES);
+            let read = match self.around().filter(|_| aligned) {
+                Some(file) => match FileExt::read_at(file, rest, at) {
+                    Err(error) if error.kind() == ErrorKind::InvalidInput => self.read_at(at, rest),
+                    other => other,
+                },
+                None => self.read_at(at, rest),
+            };
+            match read {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.around().is_none() {
+            self.forget(offset, len as u64);
+        }
+        Ok(place + skip..place + filled.clamp(skip, skip + len))
+    }
+
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     #[cfg(target_os = "linux")]
@@ -166,7 +263,7 @@ impl DiskFile for OsFile {
         // SAFETY: the call takes no pointers, and the descriptor is open for as long as `self`.
         // Its outcome is of no interest: what it could not start, `sync` does, and reports.
         unsafe {
-            libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
+            libc::sync_file_range(self.file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
         }
     }
 
@@ -177,20 +274,20 @@ impl DiskFile for OsFile {
     fn forget(&self, offset: u64, len: u64) {
         let Some(len) = std::num::NonZeroU64::new(len) else { return };
         // Of no interest when it fails: it is a hint.
-        let _ = rustix::fs::fadvise(&self.0, offset, Some(len), rustix::fs::Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&self.file, offset, Some(len), rustix::fs::Advice::DontNeed);
     }
 
     #[cfg(not(target_os = "linux"))]
     fn forget(&self, _offset: u64, _len: u64) {}
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     #[cfg(target_os = "linux")]
     fn allocate(&self, len: u64) -> io::Result<()> {
         let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&self.0, flags, 0, len) {
+        match rustix::fs::fallocate(&self.file, flags, 0, len) {
             // A hint: not every file system can.
             Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
             other => Ok(other?),
@@ -205,7 +302,7 @@ impl DiskFile for OsFile {
     fn try_lock(&self) -> io::Result<bool> {
         // flock belongs to the open file, not to the process, so two handles of one process
         // exclude each other, and closing an unrelated handle does not release it.
-        match rustix::fs::flock(&self.0, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(&self.file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
             Err(error) => Err(error.into()),
@@ -286,6 +383,23 @@ mod tests {
         file.forget(0, 4096);
         file.allocate(1 << 20).unwrap();
         assert_eq!(file.len().unwrap(), 5007);
+    }
+
+    #[test]
+    fn bytes_are_read_around_the_cache_as_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OsDisk.create(&dir.path().join("f")).unwrap();
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
+        file.write_at(0, &[&bytes]).unwrap();
+        let mut buf = PageBuf::default();
+        for (offset, len) in
+            [(0, 1), (0, 100_000), (4096, 4096), (5, 70_001), (99_999, 500), (100_000, 9)]
+        {
+            let range = file.read_around(offset, len, &mut buf).unwrap();
+            let from = offset as usize;
+            assert_eq!(buf.get(range), &bytes[from..100_000.min(from + len)], "{offset} {len}");
+        }
+        assert!(file.read_around(200_000, 10, &mut buf).unwrap().is_empty());
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile, read_up_to};
+use crate::disk::{Disk, DiskFile, PageBuf, read_up_to};
 use crate::error::Error;
 use crate::format::{
     FORMAT_VERSION, FRAME_BYTES_LIMIT, Fault, HEAD_BYTES, HEADER_BYTES, Head, Header, Key,
-    Location, LogId, LogName, frame_bytes,
+    Location, LogId, LogName,
 };
 use crate::scan::Why;
 
@@ -115,12 +116,23 @@ impl Spool {
         Ok(payload)
     }
 
-    /// A hint: this frame was read, and the system's memory need not hold it any longer.
-    pub fn forget(&self, at: &Location) {
-        // Of no interest when it fails: it is a hint.
-        if let Ok((file, _)) = self.file(at.log) {
-            file.forget(at.offset, frame_bytes(at.len));
+    /// Reads a whole frame around the system's cache, and says where in `buf` its payload lies. The
+    /// head is checked, the payload's checksum is not.
+    pub fn read_around(
+        &self,
+        at: &Location,
+        key: &Key,
+        buf: &mut PageBuf,
+    ) -> Result<Range<usize>, Error> {
+        let (file, path) = self.file(at.log)?;
+        let len = HEAD_BYTES + at.len as usize;
+        let read = file.read_around(at.offset, len, buf).map_err(Error::io("read", &path))?;
+        let head = &buf.get(read.clone())[..read.len().min(HEAD_BYTES)];
+        check_head(head, &path, at, key)?;
+        if read.len() < len {
+            return Err(Error::Damaged { path, offset: at.offset, why: Why::Short });
         }
+        Ok(read.start + HEAD_BYTES..read.end)
     }
 
     /// The folder's logs, in the order of epoch, token and counter.
@@ -284,8 +296,13 @@ pub(crate) fn read_header(file: &dyn DiskFile, log: LogId) -> std::io::Result<He
 fn read_head(file: &dyn DiskFile, path: &Path, at: &Location, key: &Key) -> Result<Head, Error> {
     let mut bytes = [0; HEAD_BYTES];
     let read = read_up_to(file, at.offset, &mut bytes).map_err(Error::io("read", path))?;
+    check_head(&bytes[..read], path, at, key)
+}
+
+/// Whether these bytes are the head of that frame.
+fn check_head(bytes: &[u8], path: &Path, at: &Location, key: &Key) -> Result<Head, Error> {
     let (path, offset) = (path.to_path_buf(), at.offset);
-    let head = match Head::decode(&bytes[..read], at.log, at.offset) {
+    let head = match Head::decode(bytes, at.log, at.offset) {
         Ok(head) => head,
         Err(Fault::Damaged) => return Err(Error::Damaged { path, offset, why: Why::Head }),
         Err(Fault::Newer(version)) => {

@@ -269,6 +269,11 @@ fn tars_that_are_damaged_or_hostile_are_refused() {
             tar("x", &[header(b"f", b'5', b"", 0), header(b"f", b'5', b"", 0)]),
             no(&["f: is an empty folder", "[path-twice]"]),
         ),
+        (
+            "link-by-links",
+            tar("x", &[header(b"a/up", b'2', b"..", 0), header(b"a/out", b'2', b"up/../z", 0)]),
+            no(&["a/out: ", "up/../z", "[link-out]"]),
+        ),
         ("device", with(b"tty", b'3', b""), no(&["tty: ", "[special-file]"])),
         ("fifo", with(b"pipe", b'6', b""), no(&["pipe: ", "[special-file]"])),
         ("type", with(b"what", b'~', b""), no(&["what: ", "0x7e", "[unknown-type]"])),
@@ -706,22 +711,22 @@ fn without_its_key_nothing_is_read_and_nothing_is_lost() {
     let half = good[..good.len() / 2].to_vec();
     let newer = String::from_utf8(good.clone()).unwrap().replace("\"format\": 1", "\"format\": 2");
     assert_ne!(newer.as_bytes(), good);
-    let rows: [(Option<&[u8]>, &str); 4] = [
-        (None, "No such file"),
-        (Some(&others), "belongs to archive"),
-        (Some(&half), "it is damaged"),
-        (Some(newer.as_bytes()), "newer than 1"),
+    let rows: [(Option<&[u8]>, &str, &str); 4] = [
+        (None, "key", "No such file"),
+        (Some(&others), "key", "belongs to archive"),
+        (Some(&half), "key", "it is damaged"),
+        (Some(newer.as_bytes()), "newer-format", "newer than 1"),
     ];
-    for (at, (bytes, words)) in rows.into_iter().enumerate() {
+    for (at, (bytes, code, words)) in rows.into_iter().enumerate() {
         match bytes {
             None => std::fs::remove_file(&key).unwrap(),
             Some(bytes) => std::fs::write(&key, bytes).unwrap(),
         }
         std::fs::write(archive.path("x/note.txt"), format!("{at}\n")).unwrap();
         let words: &'static [&'static str] = Vec::leak(vec![words, "strongroom.key"]);
-        let id = archive.refused("x", &unable("key", words));
+        let id = archive.refused("x", &unable(code, words));
         let output = archive.run(&["cat", "x", "note.txt"], 3);
-        assert!(String::from_utf8_lossy(&output.stderr).contains("error[key]"));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("error[{code}]")));
         // Neither a check nor a repair needs it.
         assert_eq!(archive.json(&["fixity"], 0)["damaged"], 0);
         archive.run(&["repair"], 0);

@@ -50,9 +50,7 @@ impl Vault {
         let verdict = match self.shard_file(placement) {
             Err(why) => Verdict::Missing(why),
             Ok(file) => {
-                let read = whole(&file, placement, tell);
-                file.forget();
-                read.map_or_else(Verdict::Damaged, |_| Verdict::Good)
+                whole(&file, placement, tell).map_or_else(Verdict::Damaged, |_| Verdict::Good)
             }
         };
         Checked { placement: placement.clone(), verdict }

@@ -109,12 +109,6 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// A hint that the segment is read to its end, or not at all again: the system's memory need not
-    /// hold its shards.
-    pub fn forget(&self) {
-        self.cipher.shards.values().for_each(|lane| lane.file.forget());
-    }
-
     /// Opens the chunks from `first` on: those that are wanted, and where reading goes on from what
     /// was held before, as many as are opened at once.
     fn hold(&mut self, first: u64, wanted: u64) -> Result<(), Error> {

@@ -1,14 +1,19 @@
 //! A shard as frames of a shelf's logs: written run by run, read by range.
 
 use crate::Shelf;
+use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use strongroom_record::{CodingNumber, Placement, SegmentId};
-use strongroom_spool::{Key, Location, LogId};
+use strongroom_spool::{Key, Location, LogId, PageBuf};
 
 /// Bytes of a frame that a shard is written in. Large enough that a 64 MiB segment takes few, small
 /// enough that n lanes of them fit in memory.
 pub(crate) const FRAME_BYTES: usize = 1 << 20;
+
+/// Who wants so many bytes of a frame at once reads on: the frame is read whole, around the system's
+/// cache.
+const HELD_FROM_BYTES: usize = 16 << 10;
 
 /// The parts of a frame's key, in order, with their bytes (docs/format.md, "Frames of shards").
 pub const SHARD_KEY_PARTS: [(&str, usize); 5] =
@@ -86,16 +91,23 @@ fn take_number(bytes: &mut &[u8]) -> Option<u64> {
 
 /// A shard on a shelf, read by range. Offsets are within the shard: header, blocks, trailer.
 ///
-/// Shards are read from begin to end, once. So a frame that reading has passed need not stay in the
-/// system's memory, and memory that was just used is cheaper to it than fresh one.
+/// Shards are mostly read from begin to end, once: frame by frame, each whole, around the system's
+/// cache.
 #[derive(Debug)]
 pub(crate) struct ShardFile {
     shelf: Arc<Shelf>,
     key: Key,
     frames: Vec<Location>,
     bytes: u64,
-    /// The frame that was read last.
-    last: AtomicUsize,
+    /// The frame that is held whole, as reading goes through it.
+    held: RefCell<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    frame: Option<usize>,
+    payload: Range<usize>,
+    buf: PageBuf,
 }
 
 impl ShardFile {
@@ -104,8 +116,8 @@ impl ShardFile {
         let frames = decode_frames(&placement.frames)?;
         let bytes = frames.iter().map(|f| u64::from(f.len)).sum();
         let key = frame_key(placement.segment, placement.coding, placement.index);
-        let last = AtomicUsize::new(0);
-        (bytes == placement.bytes).then_some(ShardFile { shelf, key, frames, bytes, last })
+        let held = RefCell::default();
+        (bytes == placement.bytes).then_some(ShardFile { shelf, key, frames, bytes, held })
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -122,12 +134,7 @@ impl ShardFile {
                 let skip = offset - start;
                 let take = rest.len().min((end - offset) as usize);
                 let (now, later) = rest.split_at_mut(take);
-                (self.shelf.spool.read(frame, &self.key, skip as u32, now))
-                    .map_err(|e| e.to_string())?;
-                let last = self.last.swap(i, Ordering::Relaxed);
-                if last + 1 == i {
-                    self.shelf.spool.forget(&self.frames[last]);
-                }
+                self.read_frame(i, skip as usize, now)?;
                 rest = later;
                 offset += take as u64;
             }
@@ -139,9 +146,23 @@ impl ShardFile {
         }
     }
 
-    /// A hint that the system's memory need not hold the shard any longer.
-    pub(crate) fn forget(&self) {
-        self.frames.iter().for_each(|frame| self.shelf.spool.forget(frame));
+    /// Fills `buf` from a frame: from the one that is held; or it is held from now on, where so much is
+    /// wanted of it that the rest will be too.
+    fn read_frame(&self, frame: usize, skip: usize, buf: &mut [u8]) -> Result<(), String> {
+        let at = &self.frames[frame];
+        let mut held = self.held.borrow_mut();
+        if held.frame != Some(frame) {
+            if buf.len() < HELD_FROM_BYTES {
+                let read = self.shelf.spool.read(at, &self.key, skip as u32, buf);
+                return read.map_err(|e| e.to_string());
+            }
+            held.frame = None;
+            let read = self.shelf.spool.read_around(at, &self.key, &mut held.buf);
+            held.payload = read.map_err(|e| e.to_string())?;
+            held.frame = Some(frame);
+        }
+        buf.copy_from_slice(&held.buf.get(held.payload.clone())[skip..skip + buf.len()]);
+        Ok(())
     }
 
     /// `len` bytes from byte `offset`.

@@ -230,7 +230,7 @@ impl Targets {
             let mut path = link.path.clone();
             for _ in 0..path::LINK_HOPS_MAX {
                 let Ok(led) = path::follow(&path, symlink);
-                path = led?;
+                path = led.to()?;
                 match links.get(path.as_slice()) {
                     Some(hard) => path = hard.target.clone(),
                     None => return Some(path),

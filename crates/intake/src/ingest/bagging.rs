@@ -180,7 +180,7 @@ fn follow(job: &Job<'_>, version: VersionId, link: &[u8]) -> Result<Option<End>,
         job.archive.block_on(found).map_err(Error::from)
     };
     let led = path::follow(link, |path| Ok::<_, Error>(at(path)?.and_then(|file| file.target)))?;
-    let Some(path) = led else { return Ok(None) };
+    let Some(path) = led.to() else { return Ok(None) };
     let file = at(&path)?;
     Ok(Some((path, file)))
 }

@@ -3,10 +3,11 @@
 use crate::Error;
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Source, Stream, refused};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Seek as _};
-use strongroom_bag::path::{self, check_entry, link_stays_inside};
+use strongroom_bag::path::{self, Led, check_entry, link_stays_inside};
 use strongroom_bag::{Problem, rules};
 use strongroom_digest::{Algorithm, Set};
 
@@ -20,6 +21,8 @@ const TWINS_FILES_MAX: usize = 200_000;
 const UNPLACED: &[u8] = b"\0";
 /// Folders of a source that is read in one pass are held until it is known which of them are empty.
 const FOLDERS_MAX: usize = 1_000_000;
+/// Symbolic links are held until it is known where each leads.
+const LINKS_MAX: usize = 1_000_000;
 /// Manifests and other tag files of meaning that such a source may have.
 const TAGS_MAX: usize = 256;
 
@@ -107,6 +110,8 @@ struct Walked {
     again: Vec<Vec<u8>>,
     filled: HashSet<[u8; 16]>,
     names: Vec<Vec<u8>>,
+    /// Targets of symbolic links by their paths.
+    links: BTreeMap<Vec<u8>, Vec<u8>>,
     problems: Vec<Problem>,
 }
 
@@ -155,6 +160,13 @@ impl Walked {
             Kind::Symlink(target) if !link_stays_inside(raw, target) => {
                 let detail = format!("links to {}, outside the deposit", path::show(target));
                 self.problem("link-out", raw, detail);
+            }
+            Kind::Symlink(target) => {
+                self.links.insert(raw.to_vec(), target.clone());
+                if self.links.len() == LINKS_MAX + 1 {
+                    let detail = format!("is the link after {LINKS_MAX} others");
+                    self.problem("too-many-links", raw, detail);
+                }
             }
             Kind::HardLink(target) => {
                 let first = short(path::clean(target));
@@ -210,6 +222,22 @@ impl Walked {
         }
     }
 
+    /// Follows links through other ones, which may lead out together though none does alone; in a bag,
+    /// out of its own folder.
+    fn links_stay_inside(&mut self, strip: &[u8]) {
+        let links = std::mem::take(&mut self.links);
+        let target_of =
+            |path: &[u8]| Ok::<_, Infallible>(links.get(&[strip, path].concat()).cloned());
+        for (raw, target) in &links {
+            let Some(path) = raw.strip_prefix(strip) else { continue };
+            let Ok(led) = path::follow(path, target_of);
+            if led == Led::Out {
+                let detail = format!("links to {}, and so out of the deposit", path::show(target));
+                self.problem("link-out", raw, detail);
+            }
+        }
+    }
+
     fn problem(&mut self, code: &'static str, path: &[u8], detail: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(Problem::error(code, path, detail));
@@ -223,6 +251,8 @@ impl Walked {
                 self.problem("path-twice", &path, "is an empty folder that stands twice".into());
             }
         }
+        let strip = self.strip.as_deref().filter(|_| bag).unwrap_or_default().to_vec();
+        self.links_stay_inside(&strip);
         let mut warnings: Vec<Problem> =
             strongroom_bag::path::twins(self.names.iter().map(Vec::as_slice))
                 .into_iter()

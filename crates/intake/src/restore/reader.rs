@@ -111,7 +111,6 @@ impl<'a> Reader<'a> {
                 && let Some((_, closed)) = self.open.remove(&oldest)
             {
                 self.faults += closed.faults().len();
-                closed.forget();
             }
             self.open.insert(id, (0, reader));
         }
