@@ -11,7 +11,7 @@ use strongroom_intake::FAIL_POINTS;
 const WATCH: &str = "STRONGROOM_CAMPAIGN_WATCH";
 /// Where to die: `MOMENT:N`, the N-th time that it is passed.
 const DIE: &str = "STRONGROOM_CAMPAIGN_DIE";
-/// Set: the bug that the campaign must find is there.
+/// The bug that the campaign must find.
 const PLANT: &str = "STRONGROOM_CAMPAIGN_PLANT";
 
 pub(crate) fn begin() {
@@ -35,7 +35,7 @@ pub(crate) fn begin() {
         };
         fail::cfg_callback(moment, pass).expect("a moment of work");
     }
-    if std::env::var_os(PLANT).is_some() {
-        fail::cfg("planted", "return").expect("the planted bug");
+    if let Ok(bug) = std::env::var(PLANT) {
+        fail::cfg(bug, "return").expect("the planted bug");
     }
 }

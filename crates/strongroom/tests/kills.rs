@@ -6,8 +6,8 @@
 //! ```text
 //! cargo test --release -p strongroom --features failpoints --test kills -- --rounds 50
 //!     [--mib 1100] [--seed N] [--folder DIR]
-//!     --plant     the program has a bug (a checkpoint that is committed before what it tells of), and
-//!                 the campaign fails unless it finds it
+//!     --plant     the program has a bug (a checkpoint that is committed before what it tells of; then,
+//!                 one that goes on one file too late), and the campaign fails unless it finds each
 //! ```
 //!
 //! A round is one operation with several kills. Four rounds share an archive: a deposit; then all that
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let mut campaign = Campaign {
         place: place.path().to_owned(),
         draw: Draw(args.seed),
-        plant: args.plant,
+        plant: None,
         compressed: false,
         aimed: BTreeMap::new(),
         random: BTreeMap::new(),
@@ -59,30 +59,19 @@ fn main() -> ExitCode {
         processes: 0,
         over: Vec::new(),
     };
+    if args.plant {
+        return campaign.finds_planted_bugs(&source);
+    }
     let mut rounds = 0;
     // Chance may leave a moment out; a few rounds more come to it.
     while campaign.found.is_empty()
         && (rounds < args.rounds
-            || (rounds < args.rounds + EXTRA_ROUNDS
-                && !args.plant
-                && !campaign.missed().is_empty()))
+            || (rounds < args.rounds + EXTRA_ROUNDS && !campaign.missed().is_empty()))
     {
         campaign.round(rounds, &source);
         rounds += 1;
     }
-    match args.plant {
-        false => campaign.report(rounds),
-        true => match campaign.found.first() {
-            Some(first) => {
-                println!("kills: the planted bug was found: {first}");
-                ExitCode::SUCCESS
-            }
-            None => {
-                println!("kills: FAILED: the planted bug was not found");
-                ExitCode::FAILURE
-            }
-        },
-    }
+    campaign.report(rounds)
 }
 
 struct Args {
@@ -188,7 +177,7 @@ enum Kill {
 struct Campaign {
     place: PathBuf,
     draw: Draw,
-    plant: bool,
+    plant: Option<(&'static str, Kill)>,
     /// Whether the source of this deposit is.
     compressed: bool,
     /// Kills at a moment that was aimed at, and at random times after one was passed.
@@ -275,11 +264,16 @@ impl Campaign {
                 self.expect(&["fixity"], 0);
             }
             _ => {
-                let to = self.place.join("restored");
-                let _ = fs::remove_dir_all(&to);
-                self.work(operation, &["restore", "local/x", "--to", text(&to)], two);
-                self.check_restored(&to.join("data"), source);
-                let _ = fs::remove_dir_all(&to);
+                let to = self.place.join("restored.tar");
+                let form = ["bag", "tar", "files"][cycle % 3];
+                let command = ["restore", "local/x", "--as", form, "--to", text(&to)];
+                self.work(operation, &command, two);
+                match form {
+                    "tar" => self.check_restored_tar(&to, source),
+                    "bag" => self.check_restored(&to.join("data"), source),
+                    _ => self.check_restored(&to, source),
+                }
+                let _ = fs::remove_dir_all(&to).or_else(|_| fs::remove_file(&to));
             }
         }
         self.check_archive();
@@ -291,6 +285,29 @@ impl Campaign {
             sum(&self.random) - before_random,
             begun.elapsed().as_secs_f64()
         );
+    }
+
+    /// A deposit with each of the bugs, killed once where the bug shows.
+    fn finds_planted_bugs(&mut self, source: &Source) -> ExitCode {
+        let bugs = [
+            ("planted.checkpoint", Kill::At("deposit.planted", 2 + self.draw.below(8))),
+            // Late, among the small files: one of them is then passed over.
+            ("planted.position", Kill::At("deposit.segment-committed", 17 + self.draw.below(3))),
+        ];
+        let mut outcome = ExitCode::SUCCESS;
+        for (bug, kill) in bugs {
+            self.plant = Some((bug, kill));
+            self.found.clear();
+            self.round(0, source);
+            match self.found.first() {
+                Some(first) => println!("kills: {bug} was found: {first}"),
+                None => {
+                    println!("kills: FAILED: {bug} was not found");
+                    outcome = ExitCode::FAILURE;
+                }
+            }
+        }
+        outcome
     }
 
     /// Runs a command to the good end of its work, through kills. Returns the bytes that all its
@@ -383,8 +400,8 @@ impl Campaign {
         let mut moments: Vec<_> = (FAIL_POINTS.iter().copied())
             .filter(|moment| moment.starts_with(&prefix) && passes(moment))
             .collect();
-        if self.plant {
-            return vec![Kill::At("deposit.planted", 2 + self.draw.below(8))];
+        if let Some((_, kill)) = &self.plant {
+            return vec![kill.clone()];
         }
         // Those that were met least often.
         moments.sort_by_key(|moment| self.aimed.get(*moment).copied().unwrap_or(0));
@@ -426,8 +443,8 @@ impl Campaign {
         if let Some(Kill::At(moment, nth)) = &kill {
             command.env("STRONGROOM_CAMPAIGN_DIE", format!("{moment}:{nth}"));
         }
-        if self.plant {
-            command.env("STRONGROOM_CAMPAIGN_PLANT", "1");
+        if let Some((bug, _)) = &self.plant {
+            command.env("STRONGROOM_CAMPAIGN_PLANT", bug);
         }
         let child = command.spawn().unwrap();
         Running { child, watch, first, kill, begun: Instant::now() }
@@ -508,6 +525,40 @@ impl Campaign {
         }
         if !left.is_empty() {
             self.found.push(format!("{} files did not come back", left.len()));
+        }
+    }
+
+    fn check_restored_tar(&mut self, path: &Path, source: &Source) {
+        let Ok(file) = fs::File::open(path) else {
+            self.found.push("no tar came back".into());
+            return;
+        };
+        let mut reader = tar::Reader::new(std::io::BufReader::new(file));
+        let mut left: BTreeSet<_> = source.files.keys().collect();
+        loop {
+            let entry = match reader.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(error) => {
+                    self.found.push(format!("the tar that came back is damaged: {error}"));
+                    break;
+                }
+            };
+            let Some(name) = entry.path.strip_prefix(b"restored/data/") else { continue };
+            let mut bytes = Vec::new();
+            let mut hasher = Hasher::new(Algorithm::Sha256);
+            match std::io::Read::read_to_end(&mut reader, &mut bytes) {
+                Ok(_) => hasher.update(&bytes),
+                Err(error) => self.found.push(format!("the tar that came back: {error}")),
+            }
+            let same = source.files.get(name).is_some_and(|(_, d)| *d == hasher.finish());
+            if !(same && left.remove(&name.to_vec())) {
+                let name = String::from_utf8_lossy(name);
+                self.found.push(format!("{name} came back in the tar with other bytes, or twice"));
+            }
+        }
+        if !left.is_empty() {
+            self.found.push(format!("{} files did not come back in the tar", left.len()));
         }
     }
 

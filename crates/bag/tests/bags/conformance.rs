@@ -1,28 +1,10 @@
 //! The suite is read where it lies; nothing of it is copied.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use strongroom_bag::validate::{Options, Report, validate};
 use strongroom_bag::{Severity, source, tar};
-
-/// The folder of shared test data, if it is there. Where CI=true, it must be.
-fn shared() -> Option<PathBuf> {
-    let root = match std::env::var_os("STRONGROOM_SHARED") {
-        Some(path) => PathBuf::from(path),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
-    };
-    let suite = root.join("conformance/bagit");
-    if suite.is_dir() {
-        return Some(suite);
-    }
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "{} is missing, and CI=true wants it (STRONGROOM_SHARED says where it is)",
-        suite.display()
-    );
-    eprintln!("SKIPPED: the BagIt conformance suite is not at {}", suite.display());
-    None
-}
+use strongroom_testkit::conformance;
 
 /// Unpacks the suite's archive with our own reader.
 fn unpack(archive: &Path, to: &Path) -> u64 {
@@ -48,7 +30,7 @@ fn unpack(archive: &Path, to: &Path) -> u64 {
 
 #[test]
 fn all_sixty_bags_of_the_suite_get_their_verdicts() {
-    let Some(suite) = shared() else { return };
+    let Some(suite) = conformance("bagit") else { return };
     let place = tempfile::tempdir().unwrap();
     assert_eq!(unpack(&suite.join("bags.tar.gz"), place.path()), 438);
     let options = Options { all_errors: true, ..Options::default() };

@@ -304,7 +304,7 @@ impl<'a> Pack<'a> {
 /// Whether the kill campaign asked for a bug that it must find: a checkpoint that is committed before
 /// what it tells of.
 fn planted() -> bool {
-    fail::fail_point!("planted", |_| true);
+    fail::fail_point!("planted.checkpoint", |_| true);
     false
 }
 

@@ -78,12 +78,18 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     }
     let unwritable = |source| Error::Unwritable { path: to.clone(), source };
     let mut faults = 0;
-    // What an earlier run named, and did not live to tell of, is not made again.
-    if at.whole.is_none() || at.whole != identity(to) {
+    let is_whole = |path: &Path| at.whole.is_some() && at.whole == identity(path);
+    // What an earlier run made or named, and did not live to tell of, is not made again.
+    if !is_whole(to) {
         if to.symlink_metadata().is_ok() {
             return Err(Error::TargetExists(to.clone()));
         }
-        (at, faults) = make(job, &version, &request, &partial, at)?;
+        if !is_whole(&partial) {
+            if at.whole.is_some() {
+                at = Checkpoint::default();
+            }
+            (at, faults) = make(job, &version, &request, &partial, at)?;
+        }
         rename(&partial, to)?;
     }
     fail::fail_point!("restore.renamed");
