@@ -18,6 +18,21 @@
 //! What is read and not yet committed is at most [`UNCOMMITTED_BYTES_MAX`]. The checkpoint stands at
 //! a boundary of batches, with the digest states of a file that is not ended.
 //!
+//! A compressed tar cannot be walked at little cost: it is read in one pass, with MD5, SHA-256 and
+//! SHA-512 of everything; only then is it known whether it is a bag. Its files stand in the draft without a
+//! place until that pass has ended, and are then given it, batch by batch, with what digests are missing
+//! (computed from what is stored, which wants the key). After a crash it is decoded again from its start;
+//! what is durable is compared, and nothing of it is stored again.
+//!
+//! # One restoration
+//!
+//! ```text
+//! reader (shards, open) ─► check (SHA-256 of each file) ─► writer (folder or tar, under another name)
+//! ```
+//!
+//! Every so often what is written is synced and the checkpoint says so. When all is there it is synced,
+//! noted as whole, and given its name: a target that exists is whole.
+//!
 //! # Failure modes
 //!
 //! | what fails | what happens |
@@ -27,6 +42,8 @@
 //! | this process dies | the lease lapses (or is seen to be dead on this machine), work goes on from the checkpoint |
 //! | a late worker commits | its token is refused, nothing of its batch counts |
 //! | a shard is wrong when read | others are used; fixity and repair tell of it in events |
+//! | a folder is changed before an interrupted deposit goes on | trouble queue: what was read of it is compared first |
+//! | this process dies between naming a restored target and saying so | the next run knows the target by its identity |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod archive;
