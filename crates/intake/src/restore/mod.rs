@@ -7,7 +7,7 @@ mod target;
 pub(crate) use reader::Reader;
 pub use reader::read_file;
 
-use crate::ingest::bag_path;
+use crate::ingest::{bag_path, each_file};
 use crate::runner::Job;
 use crate::{Error, Form, RestoreRequest};
 use queue::{Piece, QUEUE_RUNS, Run, Sender};
@@ -73,9 +73,6 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     job.progress.total(version.files, version.bytes);
     let (to, partial) = (&request.to, partial(&request.to, job)?);
     let mut at = Checkpoint::of(job)?;
-    if at.next > 0 && !(partial.symlink_metadata().is_ok() && target::tells_names_apart(&partial)) {
-        at = Checkpoint { whole: at.whole, ..Checkpoint::default() };
-    }
     let unwritable = |source| Error::Unwritable { path: to.clone(), source };
     let mut faults = 0;
     let is_whole = |path: &Path| at.whole.is_some() && at.whole == identity(path);
@@ -85,7 +82,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
             return Err(Error::TargetExists(to.clone()));
         }
         if !is_whole(&partial) {
-            if at.whole.is_some() {
+            if at.whole.is_some() || !stands(job, &version, &request, &partial, &at)? {
                 at = Checkpoint::default();
             }
             (at, faults) = make(job, &version, &request, &partial, at)?;
@@ -113,6 +110,30 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
         ..Batch::default()
     })?;
     Ok(())
+}
+
+/// Whether what a checkpoint tells of is still there: somebody may have cleared it away, or cut it.
+fn stands(
+    job: &Job<'_>,
+    version: &Version,
+    request: &RestoreRequest,
+    partial: &Path,
+    at: &Checkpoint,
+) -> Result<bool, Error> {
+    let Ok(meta) = partial.symlink_metadata() else { return Ok(at.next == 0) };
+    if at.next == 0 || request.form == Form::Tar {
+        return Ok(at.next == 0 || meta.len() >= at.tar);
+    }
+    let mut all = target::tells_names_apart(partial);
+    each_file(job, version.id, &mut |file| {
+        let wanted = request.form != Form::Files || file.path.starts_with(b"data/");
+        if file.number < at.next && file.kind == FileKind::File && wanted {
+            let path = partial.join(std::ffi::OsStr::from_bytes(&place(version, request, file)));
+            all &= path.symlink_metadata().is_ok_and(|meta| meta.len() == file.size);
+        }
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// Makes the target under its other name, durably. Returns the last checkpoint, and the shards that
