@@ -108,7 +108,14 @@ impl Archive {
         let worker = WorkerId(random_id());
         let alive = hold(&data, worker)?;
         let shelves = runtime.block_on(registry.shelves())?;
-        let specs: Vec<_> = shelves.iter().filter_map(spec).collect();
+        let usage = runtime.block_on(registry.shelf_usage())?;
+        let used = |id| usage.iter().find(|usage| usage.shelf == id);
+        // One that is retired is opened only for what waits on it to be reclaimed.
+        let needed = |shelf: &&Shelf| {
+            shelf.state != ShelfState::Retired
+                || used(shelf.id).is_some_and(|u| u.pending_bytes > 0)
+        };
+        let specs: Vec<_> = shelves.iter().filter(needed).map(spec).collect();
         let vault = Vault::open(
             Arc::new(OsDisk),
             &specs,
@@ -119,6 +126,10 @@ impl Archive {
                 random,
             },
         );
+        for shelf in vault.shelves() {
+            let used = used(shelf.spec().id).map_or(0, |u| u.live_bytes + u.pending_bytes);
+            shelf.note_used(used);
+        }
         let inner = Inner {
             data,
             key_path,
@@ -359,7 +370,7 @@ impl Archive {
     }
 
     /// The institution of this name, made with a key of its own where there is none.
-    fn institution(&self, name: &str) -> Result<InstitutionId, Error> {
+    pub(crate) fn institution(&self, name: &str) -> Result<InstitutionId, Error> {
         if let Some(known) = self.block_on(self.registry().institution_by_name(name))? {
             return Ok(known.id);
         }
@@ -438,7 +449,7 @@ impl Archive {
         self.queue(kind, institution, object, Some(key), request)
     }
 
-    fn queue(
+    pub(crate) fn queue(
         &self,
         kind: WorkKind,
         institution: InstitutionId,
@@ -576,15 +587,15 @@ fn new_shelf(
     })
 }
 
-fn spec(shelf: &Shelf) -> Option<ShelfSpec> {
-    (shelf.state != ShelfState::Retired).then(|| ShelfSpec {
+fn spec(shelf: &Shelf) -> ShelfSpec {
+    ShelfSpec {
         id: shelf.id,
         name: shelf.name.clone(),
         path: shelf.location.clone().into(),
         domain: shelf.domain.clone(),
         capacity_bytes: shelf.capacity_bytes,
-        read_only: shelf.state == ShelfState::ReadOnly,
-    })
+        read_only: shelf.state != ShelfState::Active,
+    }
 }
 
 fn alive_path(data: &Path, worker: WorkerId) -> PathBuf {

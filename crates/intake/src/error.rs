@@ -55,6 +55,10 @@ codes! {
     Ambiguous = "ambiguous", "Give more of the identifier.";
     /// The request makes no sense.
     Usage = "usage", "See --help.";
+    /// A quota would be passed.
+    Quota = "quota-exceeded", "Delete what is no longer needed, or have the quota raised: `strongroom policy quota`; then requeue the work item.";
+    /// Work of that kind is paused.
+    Paused = "paused", "Let it go on with `strongroom work resume`; the work item stays queued.";
     /// Another worker has the item now.
     LeaseLost = "lease-lost", "Nothing: another worker goes on with it.";
     /// A person interrupted the work.
@@ -167,6 +171,32 @@ pub enum Error {
         /// As read.
         found: String,
     },
+    /// An institution would have more than its quota.
+    #[error("the institution has {used} bytes; {needed} more would pass its quota of {max}")]
+    Quota {
+        /// Bytes of its published versions and drafts.
+        used: u64,
+        /// Bytes that are to come.
+        needed: u64,
+        /// Its quota.
+        max: u64,
+    },
+    /// Work of this kind is paused.
+    #[error("work of kind {0} is paused")]
+    Paused(strongroom_record::WorkKind),
+    /// Too few shelves would be left.
+    #[error("without shelf `{shelf}` {remain} can be written to, and {needed} are needed")]
+    TooFewRemain {
+        /// The shelf that is to go.
+        shelf: String,
+        /// Shelves that the widest coding needs.
+        needed: usize,
+        /// Shelves that can be written to without it.
+        remain: usize,
+    },
+    /// Work in the background gives way: it is committed so far, and goes back to the queue.
+    #[error("yielded to other work")]
+    Yielded,
     /// A person interrupted the work.
     #[error("interrupted")]
     Interrupted,
@@ -195,7 +225,9 @@ impl Error {
             Error::SourceDiffers { .. } => Code::SourceDiffers,
             Error::TargetExists(_) => Code::TargetExists,
             Error::Unwritable { .. } => Code::TargetUnwritable,
-            Error::Vault(VaultError::TooFewShelves { .. }) => Code::ShelvesMissing,
+            Error::Vault(VaultError::TooFewShelves { .. } | VaultError::ShelfGone { .. }) => {
+                Code::ShelvesMissing
+            }
             Error::Vault(VaultError::NoRoom { .. }) => Code::NoRoom,
             Error::Vault(VaultError::Lost { .. }) | Error::Mismatch { .. } => Code::SegmentLost,
             Error::Vault(VaultError::Shard { source, .. }) => match source {
@@ -212,13 +244,17 @@ impl Error {
             Error::Registry(strongroom_registry::Error::Newer { .. }) => Code::Newer,
             Error::Registry(strongroom_registry::Error::LeaseLost { .. }) => Code::LeaseLost,
             Error::Registry(strongroom_registry::Error::NotFound { .. }) => Code::NotFound,
+            Error::Registry(strongroom_registry::Error::OverQuota { .. }) => Code::Quota,
             Error::Registry(_) => Code::Registry,
             Error::Key { .. } => Code::Key,
             Error::Newer { .. } => Code::Newer,
             Error::NotFound { .. } => Code::NotFound,
             Error::Ambiguous { .. } => Code::Ambiguous,
             Error::Usage(_) | Error::Word(_) => Code::Usage,
-            Error::Interrupted => Code::Interrupted,
+            Error::Interrupted | Error::Yielded => Code::Interrupted,
+            Error::Quota { .. } => Code::Quota,
+            Error::Paused(_) => Code::Paused,
+            Error::TooFewRemain { .. } => Code::ShelvesMissing,
             Error::Internal(_) => Code::Internal,
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::archive::now;
 use crate::runner::Job;
-use crate::{Error, FixityRequest};
+use crate::{Archive, Error, FixityRequest};
 use serde_json::{Value, json};
+use std::time::Instant;
 use strongroom_record::{
     EventDraft, EventKind, ObjectId, Outcome, Placement, PlacementState, SegmentId, SegmentState,
     WorkStatus,
@@ -29,6 +30,8 @@ struct Tally {
     missing: u64,
     repaired: u64,
     recoded: u64,
+    #[serde(default)]
+    micros: u64,
     problems: Vec<Value>,
     lost: Vec<String>,
 }
@@ -70,6 +73,7 @@ fn over(
     };
     let what = object.map_or("everything".into(), |id| id.to_string());
     job.progress.stage(job.item.kind, &what, job.item.stage);
+    let (mut began, mut stepped) = (Instant::now(), 0);
     loop {
         let page = archive.block_on(registry.segments_of(of, tally.after, PAGE))?;
         if page.is_empty() {
@@ -77,17 +81,37 @@ fn over(
         }
         let (mut batch, mut bytes) = (Batch::default(), 0);
         for segment in &page {
-            tally.after = Some(segment.id);
             if segment.state != SegmentState::Durable {
+                tally.after = Some(segment.id);
                 continue;
             }
-            job.stop.check()?;
-            let placements = archive.block_on(registry.placements(segment.id))?;
-            let wanted: Vec<_> =
-                placements.into_iter().filter(|p| p.coding == segment.number).collect();
+            let waits = job.pace(std::mem::take(&mut stepped));
+            tally.micros += began.elapsed().as_micros() as u64;
+            began = Instant::now();
+            if let Err(stopped) = waits {
+                tally.commit(job, batch)?;
+                return Err(stopped);
+            }
+            tally.after = Some(segment.id);
+            let wanted = wanted_shards(archive, segment)?;
+            if wanted.is_empty() && !still_durable(archive, segment)? {
+                continue;
+            }
             tally.segments += 1;
-            work(segment, &wanted, &mut tally, &mut batch)?;
+            let before = (batch.placements.len(), batch.checked.len());
+            match work(segment, &wanted, &mut tally, &mut batch) {
+                // Shards that were moved while they were read are read where they stand now.
+                Err(error) if wanted_shards(archive, segment)? != wanted => {
+                    tracing::debug!(segment = %segment.id, %error, "read again: shards were moved");
+                    batch.placements.truncate(before.0);
+                    batch.checked.truncate(before.1);
+                    let wanted = wanted_shards(archive, segment)?;
+                    work(segment, &wanted, &mut tally, &mut batch)?;
+                }
+                worked => worked?,
+            }
             job.progress.done(1, 0);
+            stepped = wanted.iter().map(|p| p.bytes).sum();
             bytes += segment.bytes;
             if bytes >= COMMIT_BYTES {
                 tally.commit(job, std::mem::take(&mut batch))?;
@@ -96,6 +120,37 @@ fn over(
         }
         tally.commit(job, batch)?;
     }
+}
+
+/// Whether a segment was not released since it was listed.
+fn still_durable(archive: &Archive, segment: &Segment) -> Result<bool, Error> {
+    let now = archive.block_on(archive.registry().segment(segment.id))?;
+    Ok(now.is_some_and(|now| now.state == SegmentState::Durable))
+}
+
+/// A segment's shards of the coding that is wanted, as they stand now.
+fn wanted_shards(archive: &Archive, segment: &Segment) -> Result<Vec<Placement>, Error> {
+    let placements = archive.block_on(archive.registry().placements(segment.id))?;
+    Ok(placements.into_iter().filter(|p| p.coding == segment.number).collect())
+}
+
+/// Whether a shard stands elsewhere now than where it was read.
+fn was_moved(archive: &Archive, placement: &Placement) -> Result<bool, Error> {
+    let now = archive.block_on(archive.registry().placements(placement.segment))?;
+    let same = |p: &&Placement| (p.coding, p.index) == (placement.coding, placement.index);
+    Ok(now
+        .iter()
+        .find(same)
+        .is_none_or(|p| (p.shelf, &p.frames) != (placement.shelf, &placement.frames)))
+}
+
+fn was_any_moved(archive: &Archive, placements: &[Placement]) -> Result<bool, Error> {
+    for placement in placements {
+        if was_moved(archive, placement)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads every shard and compares it with what was signed.
@@ -107,6 +162,10 @@ pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
                 bytes += read;
                 job.progress.done(0, read);
             });
+            if checked.verdict != Verdict::Good && was_moved(job.archive, placement)? {
+                // Read again the next time; it was verified when it was moved.
+                continue;
+            }
             tally.checked += 1;
             tally.bytes += bytes;
             match &checked.verdict {
@@ -125,12 +184,17 @@ pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
                 placement.segment,
                 placement.coding,
                 placement.index,
+                placement.log,
                 state,
                 now(),
             ));
         }
         Ok(())
     })?;
+    if job.item.object.is_none() && tally.micros > 0 {
+        let rate = u128::from(tally.bytes) * 1_000_000 / u128::from(tally.micros);
+        job.archive.note_fixity_rate(u64::try_from(rate).unwrap_or(u64::MAX))?;
+    }
     let bad = tally.damaged + tally.missing;
     let outcome = if bad == 0 { Outcome::Success } else { Outcome::Failure };
     let report = json!({
@@ -179,10 +243,13 @@ pub(crate) fn repair(job: &Job<'_>) -> Result<(), Error> {
                         .any(|m| m.segment == p.segment && m.index == p.index)
                     {
                         let good = PlacementState::Good;
-                        batch.checked.push((p.segment, p.coding, p.index, good, now()));
+                        batch.checked.push((p.segment, p.coding, p.index, p.log, good, now()));
                     }
                 }
                 Ok(())
+            }
+            Err(error @ VaultError::Lost { .. }) if was_any_moved(job.archive, placements)? => {
+                Err(error.into())
             }
             Err(error @ (VaultError::Lost { .. } | VaultError::TooFewShelves { .. })) => {
                 tally.lost.push(error.to_string());
@@ -245,7 +312,7 @@ pub(crate) fn recode(job: &Job<'_>) -> Result<(), Error> {
     end(job, EventKind::Recoding, Outcome::Success, report.clone(), report, note)
 }
 
-fn end(
+pub(crate) fn end(
     job: &Job<'_>,
     kind: EventKind,
     outcome: Outcome,

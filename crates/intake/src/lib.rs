@@ -46,25 +46,35 @@
 //! | this process dies between naming a restored target and saying so | the next run knows the target by its identity |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accounts;
 mod archive;
 mod error;
 mod fixity;
 mod ingest;
 mod keys;
+mod moving;
+mod pace;
 mod progress;
+mod reclaim;
 mod record;
 mod request;
 mod restore;
 mod runner;
+mod shelves;
 mod source;
 
+pub use accounts::{ShelfScan, scan_shelf};
 pub use archive::{Archive, Opened, Options};
 pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
-pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
+pub use request::{
+    Deposit, DrainRequest, FixityRequest, Form, RebalanceRequest, ReclaimRequest, RecodeRequest,
+    RepairRequest, RestoreRequest,
+};
 pub use restore::read_file;
 pub use runner::{Ended, Runner, Stop};
+pub use shelves::ShelfChange;
 
 /// Most bytes that are read from a source and not yet committed, over all segments in flight.
 pub const UNCOMMITTED_BYTES_MAX: u64 = 128 << 20;
@@ -91,6 +101,10 @@ pub const FAIL_POINTS: &[&str] = &[
     "repair.done",
     "recode.coded",
     "recode.done",
+    "reclaim.copied",
+    "reclaim.moved",
+    "reclaim.deleted",
+    "reclaim.confirmed",
     "restore.begun",
     "restore.synced",
     "restore.written",

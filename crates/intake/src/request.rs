@@ -63,6 +63,26 @@ pub struct RecodeRequest {
     pub object: Option<String>,
 }
 
+/// Remove from the shelves what is released.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReclaimRequest {
+    /// Of this shelf only, its id in hex.
+    pub shelf: Option<String>,
+    /// Every byte that is not wanted, not only where that is much of a log.
+    pub everything: bool,
+}
+
+/// Empty a shelf, and retire it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DrainRequest {
+    /// The shelf's id in hex.
+    pub shelf: String,
+}
+
+/// Move shards to where they would be placed now.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RebalanceRequest {}
+
 /// Paths need not be UTF-8: as text where they are, else base64 after `base64:`.
 mod path_text {
     use serde::{Deserialize as _, Deserializer, Serializer};

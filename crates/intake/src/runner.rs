@@ -1,6 +1,7 @@
 //! Leases work and does it; keeps the lease alive; turns what failed into trouble.
 
 use crate::archive::now;
+use crate::pace::Pace;
 use crate::{Archive, Error, LEASE_SECONDS, Progress};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -11,12 +12,20 @@ use strongroom_record::{
 use strongroom_registry::{Batch, Committed, Finish};
 
 /// How long a worker waits before it asks again for work that another process holds.
-const POLL: Duration = Duration::from_millis(200);
+pub(crate) const POLL: Duration = Duration::from_millis(200);
 /// A lease is renewed so often; well below [`LEASE_SECONDS`].
 const RENEWAL: Duration = Duration::from_secs(15);
 /// Kinds of work that this runner does.
-const KINDS: &[WorkKind] =
-    &[WorkKind::Ingest, WorkKind::Restore, WorkKind::Fixity, WorkKind::Repair, WorkKind::Recode];
+const KINDS: &[WorkKind] = &[
+    WorkKind::Ingest,
+    WorkKind::Restore,
+    WorkKind::Fixity,
+    WorkKind::Repair,
+    WorkKind::Recode,
+    WorkKind::Reclaim,
+    WorkKind::Drain,
+    WorkKind::Rebalance,
+];
 
 /// Asks work to stop at its next durable point. Cheap to clone.
 #[derive(Clone, Default)]
@@ -60,6 +69,17 @@ pub(crate) struct Job<'a> {
     pub(crate) stop: &'a Stop,
     pub(crate) progress: &'a dyn Progress,
     lease: Mutex<Lease>,
+    /// Whether a person asked for this very item, and waits for it.
+    pub(crate) alone: bool,
+    pub(crate) pace: Mutex<Pace>,
+}
+
+/// What came of looking for work.
+enum Tried {
+    Nothing,
+    /// Work in the background was given back, for something else comes first.
+    Yielded,
+    Ended(Box<Ended>),
 }
 
 impl Job<'_> {
@@ -94,13 +114,16 @@ impl Runner {
     /// Works on one item until it is ended, whoever ends it.
     pub fn run_one(&self, id: WorkId) -> Result<Ended, Error> {
         loop {
-            if let Some(ended) = self.try_one(Some(id))? {
-                return Ok(ended);
+            if let Tried::Ended(ended) = self.try_one(Some(id))? {
+                return Ok(*ended);
             }
             let item = self.item(id)?;
             let waits = matches!(item.status, WorkStatus::Queued | WorkStatus::Running);
             if !waits {
                 return Ok(Ended { item, error: None });
+            }
+            if self.archive.paused()?.contains(&item.kind) {
+                return Err(Error::Paused(item.kind));
             }
             self.stop.check()?;
             std::thread::sleep(POLL);
@@ -117,12 +140,13 @@ impl Runner {
     ) -> Result<(), E> {
         while !self.stop.stopped() {
             match self.try_one(None)? {
-                Some(ended) => told(ended)?,
-                None if stay => {
+                Tried::Ended(ended) => told(*ended)?,
+                Tried::Yielded => {}
+                Tried::Nothing if stay => {
                     std::thread::sleep(POLL);
                     self.archive.free_the_dead()?;
                 }
-                None => break,
+                Tried::Nothing => break,
             }
         }
         Ok(())
@@ -133,11 +157,13 @@ impl Runner {
         self.archive.block_on(self.archive.registry().work(id))?.ok_or_else(missing)
     }
 
-    fn try_one(&self, which: Option<WorkId>) -> Result<Option<Ended>, Error> {
+    fn try_one(&self, which: Option<WorkId>) -> Result<Tried, Error> {
         let registry = self.archive.registry();
+        let paused = self.archive.paused()?;
+        let kinds: Vec<_> = KINDS.iter().copied().filter(|kind| !paused.contains(kind)).collect();
         let lease =
-            registry.lease(self.archive.worker(), KINDS, which, now(), LEASE_SECONDS as u32);
-        let Some((item, lease)) = self.archive.block_on(lease)? else { return Ok(None) };
+            registry.lease(self.archive.worker(), &kinds, which, now(), LEASE_SECONDS as u32);
+        let Some((item, lease)) = self.archive.block_on(lease)? else { return Ok(Tried::Nothing) };
         let id = item.id;
         let job = Job {
             archive: &self.archive,
@@ -145,6 +171,8 @@ impl Runner {
             stop: &self.stop,
             progress: self.progress.as_ref(),
             lease: Mutex::new(lease),
+            alone: which.is_some(),
+            pace: Mutex::default(),
         };
         let error = self.kept_alive(&job).err();
         let error = match error {
@@ -153,14 +181,20 @@ impl Runner {
                 self.archive.block_on(registry.release(&job.lease(), now()))?;
                 Some(Error::Interrupted)
             }
+            Some(Error::Yielded) => {
+                self.archive.block_on(registry.release(&job.lease(), now()))?;
+                return Ok(Tried::Yielded);
+            }
             // Another worker has it: whatever it does is right.
-            Some(Error::Registry(strongroom_registry::Error::LeaseLost { .. })) => return Ok(None),
+            Some(Error::Registry(strongroom_registry::Error::LeaseLost { .. })) => {
+                return Ok(Tried::Nothing);
+            }
             Some(error) => {
                 self.trouble(&job, &error)?;
                 Some(error)
             }
         };
-        Ok(Some(Ended { item: self.item(id)?, error }))
+        Ok(Tried::Ended(Box::new(Ended { item: self.item(id)?, error })))
     }
 
     fn kept_alive(&self, job: &Job<'_>) -> Result<(), Error> {
@@ -197,6 +231,9 @@ impl Runner {
             WorkKind::Fixity => crate::fixity::check(job),
             WorkKind::Repair => crate::fixity::repair(job),
             WorkKind::Recode => crate::fixity::recode(job),
+            WorkKind::Reclaim => crate::reclaim::run(job),
+            WorkKind::Drain => crate::moving::drain(job),
+            WorkKind::Rebalance => crate::moving::rebalance(job),
             WorkKind::Delete => Err(Error::Internal("deletion is not done by this worker".into())),
         }
     }
@@ -220,6 +257,7 @@ impl Runner {
             WorkKind::Recode => EventKind::Recoding,
             WorkKind::Restore => EventKind::Dissemination,
             WorkKind::Delete => EventKind::Deletion,
+            WorkKind::Reclaim | WorkKind::Drain | WorkKind::Rebalance => EventKind::Storage,
         };
         let first: String =
             problems.first().map_or("", String::as_str).chars().take(2000).collect();

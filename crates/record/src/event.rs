@@ -35,6 +35,8 @@ words! {
     Cancellation = "cancellation",
     /// Something was deleted.
     Deletion = "deletion",
+    /// Shelves were reclaimed, drained, rebalanced or set otherwise.
+    Storage = "storage management",
 }
 
 words! {

@@ -62,6 +62,9 @@ words! {
     Durable = "durable",
     /// Nothing refers to it; its shards may be reclaimed.
     Released = "released",
+    /// Released, and no shelf is known to have any of it still. The row stays, so that what turns up
+    /// on a shelf later is known for what it is.
+    Gone = "gone",
 }
 
 words! {

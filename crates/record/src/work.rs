@@ -18,6 +18,12 @@ words! {
     Recode = "recode",
     /// Delete what was approved.
     Delete = "delete",
+    /// Remove from the shelves what is released.
+    Reclaim = "reclaim",
+    /// Move everything away from a shelf that is to be retired.
+    Drain = "drain",
+    /// Move shards to the shelves where they would be placed now.
+    Rebalance = "rebalance",
 }
 
 words! {
@@ -50,6 +56,13 @@ words! {
     Succeeded = "succeeded",
     /// Given up by a person.
     Cancelled = "cancelled",
+}
+
+impl WorkKind {
+    /// Whether somebody waits for it. All other work waits for this, is throttled, and can be paused.
+    pub fn is_foreground(self) -> bool {
+        matches!(self, WorkKind::Ingest | WorkKind::Restore | WorkKind::Delete)
+    }
 }
 
 /// A unit of work with its whole state.

@@ -212,22 +212,10 @@ impl Registry {
         rows.iter().map(shelf).collect()
     }
 
-    /// Bytes of shards on each shelf, released ones included until they are reclaimed, missing ones
-    /// not. Added up anew at each call: there are few placements for many files.
+    /// Bytes of shards on each shelf, those that wait to be reclaimed included, missing ones not.
     pub async fn shelf_bytes(&self) -> Result<Vec<(ShelfId, u64)>, Error> {
-        let rows = sqlx::query(
-            "SELECT shelves.id, CAST(COALESCE(SUM(placements.bytes), 0) AS BIGINT) AS bytes
-             FROM shelves LEFT JOIN placements
-               ON placements.shelf = shelves.id AND placements.state <> 'missing'
-             GROUP BY shelves.id, shelves.name ORDER BY shelves.name",
-        )
-        .fetch_all(&mut *self.read().await?)
-        .await?;
-        let one = |row| {
-            let fields = Fields::new(row, "placements");
-            Ok((fields.id("id")?, fields.number("bytes")?))
-        };
-        rows.iter().map(one).collect()
+        let usage = self.shelf_usage().await?;
+        Ok(usage.into_iter().map(|u| (u.shelf, u.live_bytes + u.pending_bytes)).collect())
     }
 
     /// The policy that applies: the object's, else the institution's, else the archive's, else two

@@ -21,7 +21,10 @@ impl Batch {
             + self.amend.len()
             + self.replace_codings.iter().map(|s| 1 + s.placements.len()).sum::<usize>()
             + self.placements.len()
+            + self.moves.len()
             + self.checked.len()
+            + self.confirmed.len()
+            + self.shelf_states.len()
             + self.events.len()
             + self.enqueue.len()
     }

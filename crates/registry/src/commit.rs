@@ -5,7 +5,7 @@ use strongroom_record::{Lease, Time, WorkStatus};
 use crate::batch::JSON_BYTES_MAX;
 use crate::row::Fields;
 use crate::types::{Batch, Committed};
-use crate::{Error, Registry, events, files, objects, segments, work};
+use crate::{Error, Registry, events, files, objects, segments, shelving, work};
 
 impl Registry {
     /// Keeps all of `batch`, renews the lease, and tells of it in the institution's chain; or keeps
@@ -47,6 +47,9 @@ impl Registry {
         for placement in &batch.placements {
             segments::replace(c, placement).await?;
         }
+        for moved in &batch.moves {
+            shelving::take_place(c, moved).await?;
+        }
         for checked in &batch.checked {
             segments::check(c, checked).await?;
         }
@@ -58,6 +61,12 @@ impl Registry {
             Some(publish) => Some(objects::publish(c, lease, publish, now).await?),
             None => None,
         };
+        for gone in &batch.confirmed {
+            shelving::confirm(c, gone).await?;
+        }
+        for (shelf, state) in &batch.shelf_states {
+            shelving::set_state(c, *shelf, *state).await?;
+        }
         let mut enqueued = Vec::with_capacity(batch.enqueue.len());
         for new in &batch.enqueue {
             enqueued.push(work::enqueue(c, new, now).await?);

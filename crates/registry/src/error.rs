@@ -69,6 +69,14 @@ pub enum Error {
     /// A value given cannot be kept, such as an event that has no canonical form.
     #[error("cannot be kept: {0}")]
     Invalid(#[from] record::Error),
+    /// An institution would have more than its quota allows.
+    #[error("the institution would have {used} bytes; its quota is {max}")]
+    OverQuota {
+        /// Bytes of its published versions and drafts, with what was to be added.
+        used: u64,
+        /// Its quota.
+        max: u64,
+    },
     /// Any other failure of the database.
     #[error("the registry's database failed: {0}")]
     Sql(#[source] sqlx::Error),

@@ -160,6 +160,7 @@ pub(crate) async fn add(
     for (expected, file) in (first..).zip(files) {
         check(file, expected)?;
     }
+    crate::shelving::within_quota(connection, object).await?;
     lock_segments(connection, object, files).await?;
     let statements = row::inserts(
         "INSERT INTO files (version, number, id, path, kind, mode, mtime, size, sha256, digests,

@@ -42,6 +42,7 @@ mod objects;
 mod open;
 mod row;
 mod segments;
+mod shelving;
 mod status;
 mod types;
 mod work;
@@ -49,6 +50,7 @@ mod work;
 pub use batch::{EXTENTS_MAX, JSON_BYTES_MAX, ROWS_MAX};
 pub use error::Error;
 pub use open::{Options, Registry, SCHEMA_VERSION};
+pub use shelving::{Fate, Leftover, Move, Quota, ShelfUsage};
 pub use types::{
     Account, Archive, Batch, ChainReport, Checked, Committed, DurableSegment, Enqueued, EventsOf,
     Finish, IdKind, Institution, NewDraft, NewSegment, NewWork, Object, ObjectSummary, Publish,

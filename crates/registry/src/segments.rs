@@ -282,6 +282,7 @@ pub(crate) async fn replace(
             placement.segment, placement.index, placement.coding
         )));
     }
+    crate::shelving::still_used(connection, placement.shelf).await?;
     sqlx::query(
         "INSERT INTO placements (segment, coding_epoch, coding_no, shard, shelf, log, frames,
            bytes, state, checked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -304,16 +305,16 @@ pub(crate) async fn replace(
     Ok(())
 }
 
-/// Keeps the outcome of a check, unless something newer is known of the shard (it was made anew
-/// between being read and this), or it is no longer wanted.
+/// Keeps the outcome of a check, unless something newer is known of the shard (it was made anew, or
+/// moved, between being read and this), or it is no longer wanted.
 pub(crate) async fn check(
     connection: &mut SqliteConnection,
-    (segment, coding, index, state, time): &Checked,
+    (segment, coding, index, log, state, time): &Checked,
 ) -> Result<(), Error> {
     sqlx::query(
         "UPDATE placements SET state = $5, checked = $6
          WHERE segment = $1 AND coding_epoch = $2 AND coding_no = $3 AND shard = $4
-           AND state <> 'released' AND checked <= $6",
+           AND state <> 'released' AND checked <= $6 AND log = $7",
     )
     .bind(&segment.0[..])
     .bind(i64::from(coding.epoch))
@@ -321,6 +322,7 @@ pub(crate) async fn check(
     .bind(i64::from(*index))
     .bind(state.word())
     .bind(time.0)
+    .bind(&log.0[..])
     .execute(connection)
     .await?;
     Ok(())
@@ -360,6 +362,10 @@ fn check_shards(
 }
 
 async fn place(connection: &mut SqliteConnection, placements: &[Placement]) -> Result<(), Error> {
+    let shelves: std::collections::BTreeSet<ShelfId> = placements.iter().map(|p| p.shelf).collect();
+    for shelf in shelves {
+        crate::shelving::still_used(connection, shelf).await?;
+    }
     let statements = row::inserts(
         "INSERT INTO placements (segment, coding_epoch, coding_no, shard, shelf, log, frames, bytes,
          state, checked) VALUES",
@@ -383,7 +389,7 @@ async fn place(connection: &mut SqliteConnection, placements: &[Placement]) -> R
     row::execute(connection, statements).await
 }
 
-fn segment(row: &SqliteRow) -> Result<Segment, Error> {
+pub(crate) fn segment(row: &SqliteRow) -> Result<Segment, Error> {
     let fields = Fields::new(row, "segments");
     Ok(Segment {
         id: fields.id("id")?,
@@ -402,7 +408,7 @@ fn segment(row: &SqliteRow) -> Result<Segment, Error> {
     })
 }
 
-fn placement(row: &SqliteRow) -> Result<Placement, Error> {
+pub(crate) fn placement(row: &SqliteRow) -> Result<Placement, Error> {
     let fields = Fields::new(row, "placements");
     Ok(Placement {
         segment: fields.id("segment")?,

@@ -1,10 +1,11 @@
 //! What the registry takes and gives, where the crate `record` has no word for it.
 
+use crate::shelving::{Leftover, Move};
 use serde_json::Value;
 use strongroom_record::{
     ArchiveId, Coding, CodingNumber, EpochId, Event, EventDraft, FileRecord, InstitutionId, Lease,
-    ObjectId, ObjectName, Placement, PlacementState, SegmentId, SegmentKind, SegmentState, Sha256,
-    ShelfId, Stage, Time, VersionId, WorkId, WorkItem, WorkKind, WorkStatus,
+    LogId, ObjectId, ObjectName, Placement, PlacementState, SegmentId, SegmentKind, SegmentState,
+    Sha256, ShelfId, Stage, Time, VersionId, WorkId, WorkItem, WorkKind, WorkStatus,
 };
 
 /// The archive itself.
@@ -93,6 +94,8 @@ words! {
     ReadOnly = "read-only",
     /// Neither; its shards are to be made anew elsewhere.
     Retired = "retired",
+    /// Read only, and being emptied; then it is retired.
+    Draining = "draining",
 }
 
 words! {
@@ -357,8 +360,8 @@ pub struct Recoded {
     pub placements: Vec<Placement>,
 }
 
-/// The outcome of checking one shard.
-pub type Checked = (SegmentId, CodingNumber, u8, PlacementState, Time);
+/// The outcome of checking one shard, with the log in which it stood: it may have been moved meanwhile.
+pub type Checked = (SegmentId, CodingNumber, u8, LogId, PlacementState, Time);
 
 /// Publishes the item's draft.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -409,6 +412,9 @@ pub struct Batch {
     /// Shards that stand elsewhere, or are in another state, than was known. Those of a coding
     /// that is no longer wanted are passed over: the coding was replaced meanwhile.
     pub placements: Vec<Placement>,
+    /// Shards that were copied, to take the place of what was copied. Passed over where that stands no
+    /// longer as it stood.
+    pub moves: Vec<Move>,
     /// Shards that were checked. A verdict older than what is known of the shard is passed over.
     pub checked: Vec<Checked>,
     /// The stage that the item is at now.
@@ -423,6 +429,11 @@ pub struct Batch {
     pub abandon_draft: bool,
     /// Publish the item's draft.
     pub publish: Option<Publish>,
+    /// Leftovers and released shards that a shelf has confirmed to be gone; segments of which no shelf
+    /// has anything then are `gone`.
+    pub confirmed: Vec<Leftover>,
+    /// Shelves that are in another state now.
+    pub shelf_states: Vec<(ShelfId, ShelfState)>,
     /// Further work.
     pub enqueue: Vec<NewWork>,
     /// End the item.

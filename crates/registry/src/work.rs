@@ -53,7 +53,7 @@ impl Registry {
         Ok(enqueued)
     }
 
-    /// Leases the oldest item that is to be had, of these kinds (none named: of any), or `which`.
+    /// Leases the oldest item that is to be had, in the foreground first, of these kinds (none named: of any), or `which`.
     pub async fn lease(
         &self,
         worker: WorkerId,
@@ -96,7 +96,7 @@ impl Registry {
         Ok(None)
     }
 
-    async fn candidates(
+    pub(crate) async fn candidates(
         &self,
         kinds: &[WorkKind],
         which: Option<WorkId>,
@@ -112,7 +112,9 @@ impl Registry {
             let words: Vec<_> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
             sql.push_str(&format!(" AND kind IN ({})", words.join(", ")));
         }
-        sql.push_str(" ORDER BY created, id LIMIT $3");
+        sql.push_str(
+            " ORDER BY item.kind NOT IN ('ingest', 'restore', 'delete'), created, id LIMIT $3",
+        );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(now.0)
             .bind(which.as_ref().map(|id| &id.0[..]))
@@ -279,7 +281,10 @@ pub(crate) fn stages(kind: WorkKind) -> &'static [Stage] {
         | WorkKind::Fixity
         | WorkKind::Repair
         | WorkKind::Recode
-        | WorkKind::Delete => &[Stage::Run],
+        | WorkKind::Delete
+        | WorkKind::Reclaim
+        | WorkKind::Drain
+        | WorkKind::Rebalance => &[Stage::Run],
     }
 }
 

@@ -32,6 +32,10 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
     /// A number of that file system: what has the same shares the same room.
     fn device(&self, path: &Path) -> io::Result<u64>;
+    /// Whether that file system is mounted read-only.
+    fn is_read_only(&self, _path: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// An open file. Contents are durable only after [`DiskFile::sync`].
@@ -157,6 +161,11 @@ impl Disk for OsDisk {
 
     fn device(&self, path: &Path) -> io::Result<u64> {
         Ok(std::fs::metadata(path)?.dev())
+    }
+
+    fn is_read_only(&self, path: &Path) -> io::Result<bool> {
+        let flags = rustix::fs::statvfs(path)?.f_flag;
+        Ok(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
     }
 }
 

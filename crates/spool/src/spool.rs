@@ -158,6 +158,11 @@ impl Spool {
         Ok(logs)
     }
 
+    /// The ids of the folder's logs, from their names alone.
+    pub fn log_ids(&self) -> Result<Vec<LogId>, Error> {
+        Ok(self.refresh()?.iter().map(|name| name.id).collect())
+    }
+
     /// Bytes of all logs together.
     pub fn bytes(&self) -> Result<u64, Error> {
         Ok(self.logs()?.iter().map(|log| log.bytes).fold(0, u64::saturating_add))

@@ -14,6 +14,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A shelf is not there.
+    #[error("shelf `{shelf}` is missing: {why}")]
+    ShelfGone {
+        /// Its name.
+        shelf: String,
+        /// What was found in its place.
+        why: String,
+    },
     /// A shelf stands there already.
     #[error("{path} already holds a shelf")]
     ShelfTaken {

@@ -32,6 +32,7 @@
 
 mod check;
 mod error;
+mod logs;
 mod place;
 mod put;
 mod read;
@@ -42,6 +43,7 @@ mod vault;
 
 pub use check::{Checked, Repaired, Verdict};
 pub use error::Error;
+pub use logs::{Clearing, Contents, Copied, Log, Part, logs_of};
 pub use put::{Put, PutSpec, Stored};
 pub use read::{Fault, SegmentReader};
 pub use shelf::{Identity, MissingShelf, Shelf, ShelfSpec};

@@ -249,6 +249,16 @@ impl Spread {
         Ok(())
     }
 
+    /// Syncs every shelf.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        for target in &self.targets {
+            if let Some(writer) = &target.writer {
+                writer.sync().map_err(|source| target.failed(source))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the trailers (one: the same to all), syncs every shelf, and compares the hash that
     /// each computed with `roots`.
     pub(crate) fn finish(&mut self, trailers: &[Vec<u8>], roots: &[[u8; 32]]) -> Result<(), Error> {
@@ -308,6 +318,9 @@ impl Target {
         let frame = (writer.append(&self.key, self.written, &[header, bytes]))
             .map_err(|source| self.failed(source))?;
         self.written += u64::from(frame.len);
+        if let Ok(shelf) = &self.shard.shelf {
+            shelf.add_used(u64::from(frame.len));
+        }
         self.frames.push(frame);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use strongroom_record::{ArchiveId, EpochId, Id as _, ShelfId};
 use strongroom_spool::{Disk, LogId, Spool, Writer};
@@ -11,6 +12,8 @@ use strongroom_spool::{Disk, LogId, Spool, Writer};
 const IDENTITY: &str = "strongroom-shelf.json";
 /// The folder of its logs.
 const LOGS: &str = "logs";
+/// Who has this file locked removes logs.
+const CLEARING: &str = "clearing.lock";
 /// What the identity file says it is.
 const MAGIC: &str = "strongroom shelf";
 /// The format of shelves that this program writes.
@@ -74,7 +77,14 @@ pub struct Shelf {
     disk: Arc<dyn Disk>,
     identity: Identity,
     writer: Mutex<Option<Writer>>,
+    /// Bytes of shards on it, as its registry counted them, and what this process wrote since.
+    used: AtomicU64,
+    mounted_read_only: bool,
 }
+
+/// A shelf, or a file system, with less room than this is full: a segment that finds room still may
+/// take more than is left by its shard, which is why room is reserved before a source is read.
+pub(crate) const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 impl Shelf {
     /// Makes a shelf in `dir`, which may exist but must hold no shelf. Durable when it returns.
@@ -125,12 +135,18 @@ impl Shelf {
         }
         let spool = Spool::open(disk.clone(), &spec.path.join(LOGS), Default::default())
             .map_err(|e| missing(format!("its logs cannot be opened: {e}")))?;
+        // Nothing can be written there, whatever the registry says.
+        let mounted_read_only = disk.is_read_only(&spec.path).unwrap_or(false);
+        let mut spec = spec.clone();
+        spec.read_only |= mounted_read_only;
         Ok(Shelf {
-            spec: spec.clone(),
+            spec,
             spool,
             disk: disk.clone(),
             identity,
             writer: Mutex::new(None),
+            used: AtomicU64::new(0),
+            mounted_read_only,
         })
     }
 
@@ -144,10 +160,76 @@ impl Shelf {
         &self.spec
     }
 
+    /// Whether its file system is mounted read-only.
+    pub fn is_mounted_read_only(&self) -> bool {
+        self.mounted_read_only
+    }
+
+    /// Notes how many bytes of shards are on it.
+    pub fn note_used(&self, bytes: u64) {
+        self.used.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_used(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that it may still take: within its capacity, and on its file system.
+    pub fn room(&self) -> Result<u64, Error> {
+        let free = self.free_bytes()?;
+        let used = self.used.load(Ordering::Relaxed);
+        Ok(self.spec.capacity_bytes.map_or(free, |most| most.saturating_sub(used).min(free)))
+    }
+
+    /// Whether it takes no more. One whose room cannot be asked for says why when it is written to.
+    pub(crate) fn is_full(&self) -> bool {
+        self.room().is_ok_and(|room| room < ROOM_BYTES_MIN)
+    }
+
     /// Bytes free on its file system.
     pub fn free_bytes(&self) -> Result<u64, Error> {
         let io = |source| Error::Shelf { path: self.spec.path.clone(), source };
         self.disk.free_bytes(&self.spec.path).map_err(io)
+    }
+
+    /// Whether the shelf's identity is there, as it was when it was opened: a disk that was unmounted
+    /// leaves an empty folder, in which nothing may be taken for gone.
+    pub(crate) fn check_identity(&self) -> Result<(), Error> {
+        let file = self.spec.path.join(IDENTITY);
+        let gone = |why: String| Error::ShelfGone { shelf: self.spec.name.clone(), why };
+        let bytes = strongroom_spool::read_file(self.disk.as_ref(), &file, IDENTITY_BYTES_MAX)
+            .map_err(|e| gone(format!("{} cannot be read any more: {e}", file.display())))?;
+        match serde_json::from_slice::<Identity>(&bytes) {
+            Ok(found)
+                if (found.shelf, found.archive) == (self.identity.shelf, self.identity.archive) =>
+            {
+                Ok(())
+            }
+            _ => Err(gone(format!("{} is another shelf's now", file.display()))),
+        }
+    }
+
+    /// The lock of who removes logs; `None` while another has it.
+    pub(crate) fn clearing_lock(
+        &self,
+    ) -> Result<Option<Arc<dyn strongroom_spool::DiskFile>>, Error> {
+        let path = self.spec.path.join(CLEARING);
+        let io = |source| Error::Shelf { path: path.clone(), source };
+        let file = match self.disk.open(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => match self.disk.create(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => self.disk.open(&path),
+                made => made,
+            },
+            found => found,
+        };
+        let file = file.map_err(io)?;
+        Ok(file.try_lock().map_err(io)?.then_some(file))
+    }
+
+    /// Makes the names of its logs durable, as they are.
+    pub(crate) fn sync_logs(&self) -> Result<(), Error> {
+        let path = self.spec.path.join(LOGS);
+        self.disk.sync_dir(&path).map_err(|source| Error::Shelf { path, source })
     }
 
     /// A number of its file system.

@@ -29,6 +29,14 @@ pub(crate) fn frame_key(segment: SegmentId, coding: CodingNumber, index: u8) -> 
     key
 }
 
+/// What [`frame_key`] was made of; `None` where it is no shard's key.
+pub(crate) fn split_key(key: &Key) -> Option<(SegmentId, CodingNumber, u8)> {
+    let number = |at: usize| Some(u32::from_le_bytes(key.get(at..at + 4)?.try_into().ok()?));
+    let segment = SegmentId(key[..16].try_into().ok()?);
+    let coding = CodingNumber { epoch: number(16)?, number: number(20)? };
+    key[25..].iter().all(|byte| *byte == 0).then_some((segment, coding, key[24]))
+}
+
 /// Frames of a shard, as a placement keeps them: runs within one log, each its id, the count of its
 /// frames, and for each frame its offset (the difference to the one before) and its length, numbers
 /// as LEB128. A shard has a second run where its log was full.
@@ -165,6 +173,23 @@ impl ShardFile {
         Ok(())
     }
 
+    /// How many frames it has.
+    pub(crate) fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The payload of a frame, its checksum verified.
+    pub(crate) fn payload(&self, frame: usize) -> Result<Vec<u8>, String> {
+        let at = self.frames.get(frame).ok_or("it has no such frame")?;
+        self.shelf.spool.read_frame(at, &self.key).map_err(|e| e.to_string())
+    }
+
+    /// Whether a frame's head stands where it should.
+    pub(crate) fn head_stands(&self, frame: usize) -> bool {
+        let at = self.frames.get(frame);
+        at.is_some_and(|at| self.shelf.spool.read(at, &self.key, 0, &mut []).is_ok())
+    }
+
     /// `len` bytes from byte `offset`.
     pub(crate) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, String> {
         let mut buf = vec![0; len];
@@ -196,6 +221,7 @@ mod tests {
     fn a_key_is_laid_out_as_specified() {
         let number = CodingNumber { epoch: 3, number: 70_000 };
         let key = frame_key(SegmentId([5; 16]), number, 13);
+        assert_eq!(split_key(&key), Some((SegmentId([5; 16]), number, 13)));
         let mut at = 0;
         let mut part = |name: &str| {
             let (_, len) = *SHARD_KEY_PARTS.iter().find(|(part, _)| *part == name).unwrap();

@@ -36,6 +36,15 @@ impl Vault {
         let (mut shelves, mut missing) = (Vec::new(), Vec::new());
         for spec in specs {
             match Shelf::open(&disk, spec, options.archive) {
+                Ok(shelf) if shelf.identity().epoch_number > options.epoch => {
+                    let epoch = shelf.identity().epoch_number;
+                    let why = format!(
+                        "it is of the archive's epoch {epoch}, this registry of {}: the registry is \
+                         the older one",
+                        options.epoch
+                    );
+                    missing.push(MissingShelf { spec: spec.clone(), why });
+                }
                 Ok(shelf) => shelves.push(Arc::new(shelf)),
                 Err(why) => missing.push(*why),
             }
@@ -84,27 +93,30 @@ impl Vault {
         if writable.is_empty() {
             return Ok(()); // choosing shelves says what is wrong
         }
-        // Each of n shards goes to another shelf; the fullest bears n/shelves of all, at most one.
+        let n = u64::from(coding.n());
         let per_shard = bytes / u64::from(coding.k()) + bytes / 512 + (1 << 20);
-        let share = (u64::from(coding.n()).min(writable.len() as u64), writable.len() as u64);
-        let needed = per_shard / share.1 * share.0 + (1 << 20);
-        // Shelves on one file system share its room.
-        let mut devices: BTreeMap<u64, Vec<&Arc<Shelf>>> = BTreeMap::new();
-        for shelf in writable {
-            if let Some(capacity) = shelf.spec.capacity_bytes {
-                let free = capacity.saturating_sub(used(shelf.spec.id));
-                if free < needed {
-                    return Err(Error::NoRoom { shelf: shelf.spec.name.clone(), free, needed });
-                }
-            }
-            devices.entry(shelf.device()?).or_default().push(shelf);
+        // Of each segment a shelf takes one shard, so none can take more than all of one index; and what
+        // is full is passed over. Shelves on one file system share its room.
+        let mut devices: BTreeMap<u64, Vec<(&str, u64)>> = BTreeMap::new();
+        let mut free_on = BTreeMap::new();
+        for shelf in &writable {
+            let capacity = shelf.spec.capacity_bytes;
+            let left = capacity.map_or(u64::MAX, |most| most.saturating_sub(used(shelf.spec.id)));
+            let device = shelf.device()?;
+            free_on.insert(device, shelf.free_bytes()?);
+            let takes = left.min(per_shard);
+            devices.entry(device).or_default().push((&shelf.spec.name, takes));
         }
-        for shelves in devices.values() {
-            let (free, needed) = (shelves[0].free_bytes()?, needed * shelves.len() as u64);
-            if free < needed {
-                let names: Vec<_> = shelves.iter().map(|shelf| shelf.spec.name.as_str()).collect();
-                return Err(Error::NoRoom { shelf: names.join(", "), free, needed });
-            }
+        let room = |(device, shelves): (&u64, &Vec<(&str, u64)>)| {
+            let takes: u64 = shelves.iter().map(|(_, takes)| takes).sum();
+            takes.min(free_on.get(device).copied().unwrap_or(0))
+        };
+        let free: u64 = devices.iter().map(room).sum();
+        // With fewer shelves than shards the deposit is a degraded one, or choosing shelves refuses it.
+        let needed = per_shard * n.min(writable.len() as u64);
+        if free < needed {
+            let names: Vec<_> = writable.iter().map(|shelf| shelf.spec.name.as_str()).collect();
+            return Err(Error::NoRoom { shelf: names.join(", "), free, needed });
         }
         Ok(())
     }
@@ -120,14 +132,17 @@ impl Vault {
         let n = usize::from(coding.n());
         let candidate =
             |spec: &ShelfSpec| Candidate { shelf: spec.id, domain: spec.domain.clone() };
-        let writable: Vec<_> = (self.shelves.iter())
-            .filter(|s| !s.spec.read_only)
-            .map(|s| candidate(&s.spec))
-            .collect();
+        let takes: Vec<_> = self.shelves.iter().filter(|s| !s.spec.read_only).collect();
+        let (full, roomy): (Vec<_>, Vec<_>) = takes.iter().partition(|s| s.is_full());
+        if roomy.len() < n && takes.len() >= n {
+            return Err(no_room(&full)?);
+        }
+        let writable: Vec<_> = roomy.iter().map(|s| candidate(&s.spec)).collect();
         let enough = writable.len() >= n;
         let mut candidates = writable.clone();
         if !enough {
-            candidates.extend(self.missing.iter().map(|m| candidate(&m.spec)));
+            let missing = self.missing.iter().filter(|m| !m.spec.read_only);
+            candidates.extend(missing.map(|m| candidate(&m.spec)));
             let floor = usize::from(coding.k());
             if !accept_degraded || candidates.len() < n || writable.len() < floor {
                 return Err(self.too_few(coding, writable.len()));
@@ -158,7 +173,8 @@ impl Vault {
         stood: ShelfId,
         taken: &BTreeSet<ShelfId>,
     ) -> Result<Arc<Shelf>, Error> {
-        let free = |s: &&Arc<Shelf>| !s.spec.read_only && !taken.contains(&s.spec.id);
+        let free =
+            |s: &&Arc<Shelf>| !s.spec.read_only && !taken.contains(&s.spec.id) && !s.is_full();
         if let Some(shelf) = self.shelf(stood).filter(free) {
             return Ok(shelf.clone());
         }
@@ -168,6 +184,24 @@ impl Vault {
         (place::order(segment, &candidates).first())
             .and_then(|id| self.shelf(*id).cloned())
             .ok_or_else(|| self.too_few(coding, self.shelves.iter().filter(free).count()))
+    }
+
+    /// The shelves that would take `count` shards of a segment now, the first choice first, none of
+    /// `taken` among them; fewer where there are no more with room.
+    pub fn wanted(
+        &self,
+        segment: SegmentId,
+        count: usize,
+        taken: &BTreeSet<ShelfId>,
+    ) -> Vec<ShelfId> {
+        let free =
+            |s: &&Arc<Shelf>| !s.spec.read_only && !taken.contains(&s.spec.id) && !s.is_full();
+        let candidates: Vec<_> = (self.shelves.iter().filter(free))
+            .map(|s| Candidate { shelf: s.spec.id, domain: s.spec.domain.clone() })
+            .collect();
+        let mut order = place::order(segment, &candidates);
+        order.truncate(count);
+        order
     }
 
     /// The shard of `placement` on its shelf, or what is wrong.
@@ -185,4 +219,15 @@ impl Vault {
         ShardFile::new(shelf.clone(), placement)
             .ok_or_else(|| "the registry's note of its frames is damaged".to_string())
     }
+}
+
+/// What is said where shelves are there, but full.
+fn no_room(full: &[&&Arc<Shelf>]) -> Result<Error, Error> {
+    let names: Vec<_> = full.iter().map(|shelf| shelf.spec.name.as_str()).collect();
+    let mut free = 0;
+    for shelf in full {
+        free += shelf.room()?;
+    }
+    let needed = crate::shelf::ROOM_BYTES_MIN * full.len() as u64;
+    Ok(Error::NoRoom { shelf: names.join(", "), free, needed })
 }

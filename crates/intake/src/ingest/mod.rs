@@ -249,6 +249,7 @@ fn begin(
     let used = |id| used.iter().find(|(shelf, _)| *shelf == id).map_or(0, |(_, bytes)| *bytes);
     // Of a compressed source at least what it has now.
     let bytes = plan.map_or_else(|| source.bytes(), |plan| Ok(plan.bytes))?;
+    job.archive.reserve_quota(job.item.institution, bytes)?;
     job.archive.vault().reserve(coding, bytes, used)?;
     checkpoint.pin = source.pin()?;
     let version = VersionId(random_id());

@@ -247,7 +247,7 @@ fn read(
         let page = job.archive.block_on(job.archive.registry().files(version.id, next, PAGE))?;
         let Some(last) = page.last() else {
             sender.flush()?;
-            return Ok(reader.faults());
+            return reader.faults();
         };
         next = last.number + 1;
         for file in page {

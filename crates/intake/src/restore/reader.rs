@@ -3,10 +3,10 @@
 use crate::{Archive, Error};
 use std::collections::HashMap;
 use strongroom_digest::{Algorithm, Hasher};
-use strongroom_record::{FileRecord, SegmentId};
+use strongroom_record::{FileRecord, Placement, SegmentId};
 use strongroom_registry::Version;
-use strongroom_vault::SegmentReader;
 use strongroom_vault::keys::SecretKeys;
+use strongroom_vault::{Error as VaultError, SegmentReader};
 
 /// Segments that stay open while files are read in order.
 const OPEN_MAX: usize = 4;
@@ -54,9 +54,16 @@ pub(super) fn compare(file: &FileRecord, hasher: Hasher) -> Result<(), Error> {
 pub(crate) struct Reader<'a> {
     archive: &'a Archive,
     keys: SecretKeys,
-    open: HashMap<SegmentId, (u64, SegmentReader)>,
+    open: HashMap<SegmentId, Open>,
     clock: u64,
     faults: usize,
+}
+
+struct Open {
+    /// When it was last used, by the reader's clock.
+    at: u64,
+    placements: Vec<Placement>,
+    reader: SegmentReader,
 }
 
 impl<'a> Reader<'a> {
@@ -70,8 +77,41 @@ impl<'a> Reader<'a> {
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for extent in &file.extents {
+            let range = extent.offset..extent.offset + extent.length;
+            let mut read = range.start;
+            let mut counted = |bytes: &[u8]| {
+                sink(bytes)?;
+                read += bytes.len() as u64;
+                Ok(())
+            };
             let reader = self.segment(extent.segment)?;
-            reader.read(extent.offset..extent.offset + extent.length, sink)?;
+            match reader.read(range.clone(), &mut counted) {
+                // Shards that were moved since they were asked for are read where they stand now.
+                Err(Error::Vault(VaultError::Lost { .. })) if self.was_moved(extent.segment)? => {
+                    let rest = read..range.end;
+                    self.close(extent.segment)?;
+                    self.segment(extent.segment)?.read(rest, sink)?;
+                }
+                read => read?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the shards of an open segment stand elsewhere now than where it was opened.
+    fn was_moved(&self, id: SegmentId) -> Result<bool, Error> {
+        let now = self.archive.block_on(self.archive.registry().placements(id))?;
+        let open = self.open.get(&id).map(|open| &open.placements);
+        Ok(open.is_some_and(|open| open.iter().any(|p| !stands(&now, p))))
+    }
+
+    /// Closes a segment, and counts the shards that were wrong: not those that were moved meanwhile.
+    fn close(&mut self, id: SegmentId) -> Result<(), Error> {
+        let Some(open) = self.open.remove(&id) else { return Ok(()) };
+        if !open.reader.faults().is_empty() {
+            let now = self.archive.block_on(self.archive.registry().placements(id))?;
+            let faults = open.reader.faults().iter();
+            self.faults += faults.filter(|fault| stands(&now, &fault.placement)).count();
         }
         Ok(())
     }
@@ -79,48 +119,59 @@ impl<'a> Reader<'a> {
     fn segment(&mut self, id: SegmentId) -> Result<&mut SegmentReader, Error> {
         self.clock += 1;
         if !self.open.contains_key(&id) {
-            let registry = self.archive.registry();
-            let missing = || Error::NotFound { what: "segment", name: id.to_string() };
+            let (placements, reader) = self.open_segment(id)?;
+            if self.open.len() >= OPEN_MAX
+                && let Some(oldest) = self.open.iter().min_by_key(|(_, open)| open.at)
+            {
+                self.close(*oldest.0)?;
+            }
+            self.open.insert(id, Open { at: 0, placements, reader });
+        }
+        let open = self.open.get_mut(&id).ok_or_else(|| Error::Internal("a segment".into()))?;
+        open.at = self.clock;
+        Ok(&mut open.reader)
+    }
+
+    /// Opens a segment by the coding that is wanted, or any other that is whole.
+    fn open_segment(&self, id: SegmentId) -> Result<(Vec<Placement>, SegmentReader), Error> {
+        let registry = self.archive.registry();
+        let missing = || Error::NotFound { what: "segment", name: id.to_string() };
+        let mut tried: Option<(Vec<Placement>, Error)> = None;
+        loop {
             let segment = self.archive.block_on(registry.segment(id))?.ok_or_else(missing)?;
             let placements = self.archive.block_on(registry.placements(id))?;
-            // The coding that is wanted first; any other that is whole will do.
+            // Where they do not stand elsewhere than the last time, that is how it is.
+            if let Some((before, error)) = tried
+                && before == placements
+            {
+                return Err(error);
+            }
             let mut codings: Vec<_> = placements.iter().map(|p| p.coding).collect();
             codings.sort_by_key(|c| (*c != segment.number, *c));
             codings.dedup();
-            let mut last = None;
-            let mut found = None;
+            let mut failed = missing();
             for coding in codings {
                 let of: Vec<_> =
                     placements.iter().filter(|p| p.coding == coding).cloned().collect();
                 match self.archive.vault().reader(id, &of, &self.keys) {
-                    Ok(reader) => {
-                        found = Some(reader);
-                        break;
-                    }
-                    Err(error) => last = Some(error),
+                    Ok(reader) => return Ok((placements, reader)),
+                    Err(error) => failed = error.into(),
                 }
             }
-            let reader = match (found, last) {
-                (Some(reader), _) => reader,
-                (None, Some(error)) => return Err(error.into()),
-                (None, None) => return Err(missing()),
-            };
-            if self.open.len() >= OPEN_MAX
-                && let Some(oldest) =
-                    self.open.iter().min_by_key(|(_, (at, _))| *at).map(|(id, _)| *id)
-                && let Some((_, closed)) = self.open.remove(&oldest)
-            {
-                self.faults += closed.faults().len();
-            }
-            self.open.insert(id, (0, reader));
+            tried = Some((placements, failed));
         }
-        let (at, reader) =
-            self.open.get_mut(&id).ok_or_else(|| Error::Internal("a segment".into()))?;
-        *at = self.clock;
-        Ok(reader)
     }
 
-    pub(super) fn faults(&self) -> usize {
-        self.faults + self.open.values().map(|(_, reader)| reader.faults().len()).sum::<usize>()
+    /// Shards that were found wrong or gone.
+    pub(super) fn faults(&mut self) -> Result<usize, Error> {
+        let open: Vec<_> = self.open.keys().copied().collect();
+        open.into_iter().try_for_each(|id| self.close(id))?;
+        Ok(self.faults)
     }
+}
+
+/// Whether a shard stands as it stood.
+fn stands(now: &[Placement], placement: &Placement) -> bool {
+    let place = |p: &Placement| (p.coding, p.index, p.shelf);
+    now.iter().any(|p| place(p) == place(placement) && p.frames == placement.frames)
 }

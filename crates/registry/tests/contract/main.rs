@@ -459,7 +459,7 @@ async fn shards_are_checked_repaired_and_coded_anew(a: &Registry, b: &Registry) 
     let (_, lease) = take(b, Some(item.id), NOW).await.unwrap();
     let commit = async |batch| b.commit(&lease, NOW, SECONDS, batch).await;
 
-    let checked = |p: &Placement, state, time| (p.segment, p.coding, p.index, state, time);
+    let checked = |p: &Placement, state, time| (p.segment, p.coding, p.index, p.log, state, time);
     let damaged = checked(&good[0], PlacementState::Damaged, later(10));
     commit(Batch { checked: vec![damaged], ..Batch::default() }).await.unwrap();
     let found = a.placements(segment.id).await.unwrap();

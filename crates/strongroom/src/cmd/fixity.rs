@@ -8,7 +8,7 @@ use crate::output;
 use clap::Args;
 use serde_json::{Value, json};
 use strongroom_intake::{Archive, FixityRequest, RepairRequest};
-use strongroom_record::{PlacementState, WorkStatus};
+use strongroom_record::{PlacementState, Time, WorkStatus};
 
 #[derive(Args)]
 pub(crate) struct Fixity {
@@ -31,7 +31,11 @@ pub(crate) struct Repair {
 }
 
 #[derive(Args)]
-pub(crate) struct Status {}
+pub(crate) struct Status {
+    /// Look at every frame on every shelf, and compare with what is counted
+    #[arg(long)]
+    scan: bool,
+}
 
 /// Problems that are told to a person; `work show` has all.
 const PROBLEMS_SHOWN: usize = 10;
@@ -94,7 +98,7 @@ pub(crate) fn repair(cx: &Context, args: Repair) -> Result<Answer, Failure> {
     Ok(Answer::of(lost.is_empty()))
 }
 
-pub(crate) fn status(cx: &Context, _: Status) -> Result<Answer, Failure> {
+pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
     let archive = cx.open()?;
     let status = archive.block_on(archive.registry().status())?;
     let shelves = shelves(&archive)?;
@@ -106,7 +110,9 @@ pub(crate) fn status(cx: &Context, _: Status) -> Result<Answer, Failure> {
     let placed: Vec<_> = status.placements.iter().map(|(s, n)| (s.word(), *n)).collect();
     let work: Vec<_> = status.work.iter().map(|(s, n)| (s.word(), *n)).collect();
     let segments: Vec<_> = status.segments.iter().map(|(s, n)| (s.word(), *n)).collect();
-    let json = json!({
+    let paused = archive.paused()?;
+    let round = Round::of(&archive, &shelves)?;
+    let mut json = json!({
         "data": archive.data().to_string_lossy(),
         "key": { "path": key.to_string_lossy(), "present": key.exists() },
         "objects": status.objects,
@@ -118,6 +124,8 @@ pub(crate) fn status(cx: &Context, _: Status) -> Result<Answer, Failure> {
         "work": Value::Object(words(work.clone())),
         "shelves": shelves,
         "shelves_on_one_disk": one_disk,
+        "paused": paused,
+        "fixity": round.json(),
     });
     let list = |pairs: &[(&str, u64)]| match pairs {
         [] => "none".to_string(),
@@ -141,13 +149,30 @@ pub(crate) fn status(cx: &Context, _: Status) -> Result<Answer, Failure> {
         lines.push(match shelf["missing"].as_str() {
             Some(why) => format!("shelf    {}: MISSING: {why}", text("name")),
             None => format!(
-                "shelf    {}: {} stored, {} free, {}",
+                "shelf    {}: {} stored{}, {} free, {}{}",
                 text("name"),
                 output::bytes(number(shelf, "stored_bytes")),
+                match number(shelf, "pending_bytes") {
+                    0 => String::new(),
+                    pending => format!(" ({} to reclaim)", output::bytes(pending)),
+                },
                 output::bytes(number(shelf, "free_bytes")),
-                text("location")
+                text("location"),
+                match (text("state"), shelf["mounted_read_only"] == true) {
+                    ("active", false) => String::new(),
+                    ("active", true) => ", MOUNTED READ-ONLY".into(),
+                    (state, _) => format!(", {state}"),
+                },
             ),
         });
+        if number(shelf, "unknown_logs") > 0 {
+            lines.push(super::shelf_life::unknown_line(shelf));
+        }
+    }
+    lines.push(round.line());
+    if !paused.is_empty() {
+        let words: Vec<_> = paused.iter().map(|kind| kind.word()).collect();
+        lines.push(format!("Paused: {}. Go on with `strongroom work resume`.", words.join(", ")));
     }
     if one_disk {
         lines.push("All shelves are on one disk: add another with `strongroom shelf add`.".into());
@@ -160,8 +185,75 @@ pub(crate) fn status(cx: &Context, _: Status) -> Result<Answer, Failure> {
     if status.work.iter().any(|(s, n)| *s == WorkStatus::Trouble && *n > 0) {
         lines.push("Work is in trouble: see `strongroom work list --status trouble`.".into());
     }
+    let mut answer = Ok(Answer::Yes);
+    if args.scan {
+        let (scanned, told, scans) = super::shelf_life::scan_all(&archive)?;
+        json["scan"] = scanned;
+        lines.extend(told);
+        answer = super::shelf_life::answer(&scans);
+    }
     cx.out.value(&json, lines.join("\n"))?;
-    Ok(Answer::Yes)
+    answer
+}
+
+/// How long it takes to check everything once.
+struct Round {
+    bytes: u64,
+    rate: Option<u64>,
+    oldest: Option<Time>,
+}
+
+impl Round {
+    fn of(archive: &Archive, shelves: &[Value]) -> Result<Round, Failure> {
+        Ok(Round {
+            bytes: shelves.iter().map(|shelf| number(shelf, "live_bytes")).sum(),
+            rate: archive.fixity_rate()?,
+            oldest: archive.block_on(archive.registry().oldest_check())?,
+        })
+    }
+
+    fn seconds(&self) -> Option<u64> {
+        self.rate.map(|rate| self.bytes.div_ceil(rate.max(1)))
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "round_bytes": self.bytes,
+            "bytes_per_second": self.rate,
+            "round_seconds": self.seconds(),
+            "oldest_check": self.oldest.map(|time| time.to_string()),
+        })
+    }
+
+    fn line(&self) -> String {
+        let oldest = match self.oldest {
+            Some(time) => format!("; checked longest ago: {}", output::time(time)),
+            None => String::new(),
+        };
+        match (self.rate, self.seconds()) {
+            (Some(rate), Some(seconds)) => format!(
+                "fixity   a full round reads {} and takes {} at the {}/s of the last one{oldest}",
+                output::bytes(self.bytes),
+                duration(seconds),
+                output::bytes(rate)
+            ),
+            _ => format!(
+                "fixity   a full round reads {}; how fast is known after the first{oldest}",
+                output::bytes(self.bytes)
+            ),
+        }
+    }
+}
+
+/// A time as people say it, rounded up.
+fn duration(seconds: u64) -> String {
+    let unit = |size: u64, word: &str| output::count(seconds.div_ceil(size), word);
+    match seconds {
+        0..=119 => unit(1, "second"),
+        120..=7199 => unit(60, "minute"),
+        7200..=172_799 => unit(3600, "hour"),
+        _ => unit(86_400, "day"),
+    }
 }
 
 /// An item's report, with its id beside it.

@@ -12,6 +12,7 @@ pub(crate) mod object;
 pub(crate) mod policy;
 pub(crate) mod restore;
 pub(crate) mod shelf;
+pub(crate) mod shelf_life;
 pub(crate) mod work;
 
 use crate::cli::{Cli, Command};

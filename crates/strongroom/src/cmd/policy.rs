@@ -16,6 +16,17 @@ pub(crate) enum Policy {
     Show(Of),
     /// Set a policy; what is stored already is coded anew
     Set(Set),
+    /// Show or set how much an institution may have
+    Quota(Quota),
+}
+
+#[derive(Args)]
+pub(crate) struct Quota {
+    /// The institution
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    institution: String,
+    /// Most bytes of its files, all versions, such as 2TiB, or `none` [default: only show it]
+    quota: Option<String>,
 }
 
 #[derive(Args)]
@@ -44,6 +55,7 @@ pub(crate) fn run(cx: &Context, args: Policy) -> Result<Answer, Failure> {
     match args {
         Policy::Show(of) => show(cx, &of),
         Policy::Set(args) => set(cx, &args),
+        Policy::Quota(args) => quota(cx, &args),
     }
 }
 
@@ -76,6 +88,32 @@ fn show(cx: &Context, of: &Of) -> Result<Answer, Failure> {
         "{name}: {effective} ({whose}); needs {}, survives the loss of any {survives}",
         output::count(effective.n().into(), "shelf").replace("shelfs", "shelves"),
     );
+    cx.out.value(&json, line)?;
+    Ok(Answer::Yes)
+}
+
+fn quota(cx: &Context, args: &Quota) -> Result<Answer, Failure> {
+    let archive = cx.open()?;
+    let institution = super::institution(&archive, &args.institution)?;
+    match args.quota.as_deref() {
+        None => {}
+        Some("none") => archive.set_quota(institution.id, None)?,
+        Some(text) => {
+            let most = super::shelf::size(text).map_err(Failure::usage)?;
+            archive.set_quota(institution.id, Some(most))?;
+        }
+    }
+    let quota = archive.quota(institution.id)?;
+    let json = json!({
+        "institution": institution.name,
+        "used_bytes": quota.used,
+        "quota_bytes": quota.max,
+    });
+    let used = output::bytes(quota.used);
+    let line = match quota.max {
+        Some(most) => format!("{}: {used} of {}", institution.name, output::bytes(most)),
+        None => format!("{}: {used}, no quota", institution.name),
+    };
     cx.out.value(&json, line)?;
     Ok(Answer::Yes)
 }

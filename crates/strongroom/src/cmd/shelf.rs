@@ -1,6 +1,6 @@
 //! `shelf`: the places that keep shards.
 
-use super::Context;
+use super::{Context, shelf_life};
 use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::{Args, Subcommand};
@@ -15,6 +15,20 @@ pub(crate) enum Shelf {
     Add(Add),
     /// List shelves, with their room
     List,
+    /// Show one shelf
+    Show(shelf_life::Named),
+    /// Set a shelf's capacity, domain, or whether it is only read
+    Set(shelf_life::Set),
+    /// Look at every frame on a shelf, and compare with what the registry counts
+    Verify(shelf_life::Named),
+    /// Remove what nobody wants any more
+    Reclaim(shelf_life::Reclaim),
+    /// Move everything away from a shelf, then retire it
+    Retire(shelf_life::Retire),
+    /// Add a shelf, move everything there from an old one, and retire that
+    Replace(shelf_life::Replace),
+    /// Move shards to the shelves where they would be placed now
+    Rebalance(shelf_life::Rebalance),
 }
 
 #[derive(Args)]
@@ -36,6 +50,13 @@ pub(crate) fn run(cx: &Context, args: Shelf) -> Result<Answer, Failure> {
     match args {
         Shelf::Add(args) => add(cx, &args),
         Shelf::List => list(cx),
+        Shelf::Show(args) => shelf_life::show(cx, &args),
+        Shelf::Set(args) => shelf_life::set(cx, &args),
+        Shelf::Verify(args) => shelf_life::verify(cx, &args),
+        Shelf::Reclaim(args) => shelf_life::reclaim(cx, &args),
+        Shelf::Retire(args) => shelf_life::retire(cx, &args),
+        Shelf::Replace(args) => shelf_life::replace(cx, &args),
+        Shelf::Rebalance(args) => shelf_life::rebalance(cx, &args),
     }
 }
 
@@ -49,11 +70,7 @@ fn add(cx: &Context, args: &Add) -> Result<Answer, Failure> {
             return Err(Failure::usage(why).hint("Name the shelf with --name."));
         }
     };
-    let domain = match (&args.domain, device(&path)) {
-        (Some(domain), _) => domain.clone(),
-        (None, Some(device)) => format!("disk-{device}"),
-        (None, None) => name.clone(),
-    };
+    let domain = domain_of(args.domain.as_deref(), &path, &name);
     let archive = cx.open_or_create()?;
     let shelf = archive.add_shelf(&name, &path, &domain, args.capacity)?;
     let json = json!({
@@ -67,6 +84,15 @@ fn add(cx: &Context, args: &Add) -> Result<Answer, Failure> {
     // The handle knows the shelves that were there when it was opened.
     warn_of_one_disk(&cx.open()?);
     Ok(Answer::Yes)
+}
+
+/// The domain that was named, else the disk.
+pub(super) fn domain_of(named: Option<&str>, path: &Path, name: &str) -> String {
+    match (named, device(path)) {
+        (Some(domain), _) => domain.into(),
+        (None, Some(device)) => format!("disk-{device}"),
+        (None, None) => name.into(),
+    }
 }
 
 fn list(cx: &Context) -> Result<Answer, Failure> {
@@ -100,7 +126,7 @@ fn list(cx: &Context) -> Result<Answer, Failure> {
 /// missing.
 pub(crate) fn shelves(archive: &Archive) -> Result<Vec<Value>, Failure> {
     let registry = archive.registry();
-    let stored = archive.block_on(registry.shelf_bytes())?;
+    let usage = archive.block_on(registry.shelf_usage())?;
     let mut rows = Vec::new();
     for shelf in archive.block_on(registry.shelves())? {
         let open = archive.vault().shelves().iter().find(|s| s.spec().id == shelf.id);
@@ -109,13 +135,21 @@ pub(crate) fn shelves(archive: &Archive) -> Result<Vec<Value>, Failure> {
             Some(open) => Some(open.free_bytes()?),
             None => None,
         };
+        let usage = usage.iter().find(|usage| usage.shelf == shelf.id);
         rows.push(json!({
             "id": shelf.id,
             "name": shelf.name,
             "location": shelf.location,
             "domain": shelf.domain,
             "state": shelf.state.word(),
-            "stored_bytes": stored.iter().find(|(id, _)| *id == shelf.id).map_or(0, |(_, b)| *b),
+            "stored_bytes": usage.map_or(0, |u| u.live_bytes + u.pending_bytes),
+            "live_bytes": usage.map(|u| u.live_bytes),
+            "live_shards": usage.map(|u| u.live_shards),
+            "pending_bytes": usage.map(|u| u.pending_bytes),
+            "pending_shards": usage.map(|u| u.pending_shards),
+            "unknown_bytes": usage.map(|u| u.unknown_bytes),
+            "unknown_logs": usage.map(|u| u.unknown_logs),
+            "mounted_read_only": open.map(|open| open.is_mounted_read_only()),
             "free_bytes": free,
             "capacity_bytes": shelf.capacity_bytes,
             "device": open.and_then(|open| device(&open.spec().path)),
@@ -146,7 +180,7 @@ pub(crate) fn device(path: &Path) -> Option<String> {
 }
 
 /// A size such as `1000`, `500G` (decimal) or `2TiB` (binary), in bytes.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let bad =
         || format!("`{text}` is no size: write bytes, or a number with K, M, G, T or KiB ... TiB");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -23,6 +23,25 @@ pub(crate) enum Work {
     Requeue(Requeue),
     /// Give a work item up
     Cancel(Show),
+    /// Pause work in the background, in all processes, until it is resumed
+    Pause(Kinds),
+    /// Let paused work go on
+    Resume(Kinds),
+    /// Show or set how many bytes a second each worker reads and writes in the background
+    Throttle(Throttle),
+}
+
+#[derive(Args)]
+pub(crate) struct Kinds {
+    /// Kinds: fixity, repair, recode, reclaim, drain, rebalance [default: all of them]
+    #[arg(value_parser = WorkKind::parse)]
+    kinds: Vec<WorkKind>,
+}
+
+#[derive(Args)]
+pub(crate) struct Throttle {
+    /// Bytes a second, such as 20M, or `none` [default: only show it]
+    rate: Option<String>,
 }
 
 #[derive(Args)]
@@ -37,7 +56,7 @@ pub(crate) struct List {
     /// Only those with this status: queued, running, trouble, succeeded, cancelled
     #[arg(long, value_parser = WorkStatus::parse)]
     status: Option<WorkStatus>,
-    /// Only of this kind: ingest, restore, fixity, repair, recode
+    /// Only of this kind: ingest, restore, fixity, repair, recode, reclaim, drain, rebalance
     #[arg(long, value_parser = WorkKind::parse)]
     kind: Option<WorkKind>,
 }
@@ -71,6 +90,17 @@ pub(crate) fn run(cx: &Context, args: Work) -> Result<Answer, Failure> {
             cx.out.value(&to_json(&item), line)?;
             Ok(Answer::Yes)
         }
+        Work::Pause(args) => {
+            let archive = cx.open()?;
+            let paused = archive.pause(&args.kinds)?;
+            tell_paused(cx, &paused)
+        }
+        Work::Resume(args) => {
+            let archive = cx.open()?;
+            let paused = archive.resume(&args.kinds)?;
+            tell_paused(cx, &paused)
+        }
+        Work::Throttle(args) => throttle(cx, &args),
         Work::Cancel(args) => {
             let archive = cx.open()?;
             let item = archive.cancel(archive.find_work(&args.id)?.id)?;
@@ -80,6 +110,37 @@ pub(crate) fn run(cx: &Context, args: Work) -> Result<Answer, Failure> {
             Ok(Answer::Yes)
         }
     }
+}
+
+fn tell_paused(cx: &Context, paused: &[WorkKind]) -> Result<Answer, Failure> {
+    let words: Vec<_> = paused.iter().map(|kind| kind.word()).collect();
+    let line = match words.as_slice() {
+        [] => "No work is paused.".to_string(),
+        words => format!("Paused: {}. Go on with: strongroom work resume", words.join(", ")),
+    };
+    cx.out.value(&json!({ "paused": words }), line)?;
+    Ok(Answer::Yes)
+}
+
+fn throttle(cx: &Context, args: &Throttle) -> Result<Answer, Failure> {
+    let archive = cx.open()?;
+    match args.rate.as_deref() {
+        None => {}
+        Some("none") => archive.set_background_rate(None)?,
+        Some(text) => match super::shelf::size(text).map_err(Failure::usage)? {
+            0 => return Err(Failure::usage("a rate of 0 is a pause: strongroom work pause")),
+            rate => archive.set_background_rate(Some(rate))?,
+        },
+    }
+    let rate = archive.background_rate()?;
+    let line = match rate {
+        Some(rate) => {
+            format!("Work in the background: at most {}/s each worker", output::bytes(rate))
+        }
+        None => "Work in the background is not throttled.".into(),
+    };
+    cx.out.value(&json!({ "bytes_per_second": rate }), line)?;
+    Ok(Answer::Yes)
 }
 
 /// Works on items in this process, with progress and a way to stop.
