@@ -41,6 +41,10 @@ codes! {
     ShelvesMissing = "shelves-missing", "Mount the missing shelf or add one, then requeue; or deposit with --accept-degraded.";
     /// No room.
     NoRoom = "no-room", "Make room on the shelf or add another, then requeue the work item.";
+    /// A quota would be passed.
+    Quota = "quota-exceeded", "Delete what is no longer needed, or have the quota raised: `strongroom policy quota`; then requeue the work item.";
+    /// Work of that kind is paused.
+    Paused = "paused", "Let it go on with `strongroom work resume`; the work item stays queued.";
     /// A shelf cannot be read or written.
     ShelfFailed = "shelf-failed", "Look at the disk under the shelf; then requeue the work item.";
     /// Too few good shards.
@@ -55,10 +59,6 @@ codes! {
     Ambiguous = "ambiguous", "Give more of the identifier.";
     /// The request makes no sense.
     Usage = "usage", "See --help.";
-    /// A quota would be passed.
-    Quota = "quota-exceeded", "Delete what is no longer needed, or have the quota raised: `strongroom policy quota`; then requeue the work item.";
-    /// Work of that kind is paused.
-    Paused = "paused", "Let it go on with `strongroom work resume`; the work item stays queued.";
     /// Another worker has the item now.
     LeaseLost = "lease-lost", "Nothing: another worker goes on with it.";
     /// A person interrupted the work.

@@ -1,4 +1,5 @@
-//! The durable steps of ingest, restoration, fixity, repair and recoding.
+//! The durable steps of ingest, restoration, fixity, repair and recoding; of reclaiming, emptying and
+//! rebalancing shelves.
 //!
 //! [`Archive`] joins a registry, a vault and keys. [`Archive::deposit`] and its sisters only queue
 //! work; [`Runner`] leases what is queued and does it, step by step, each step's outcome committed
@@ -33,6 +34,14 @@
 //! Every so often what is written is synced and the checkpoint says so. When all is there it is synced,
 //! noted as whole, and given its name: a target that exists is whole.
 //!
+//! # Shelves
+//!
+//! Reclaiming removes logs whole, after what is wanted in them stands elsewhere, verified and committed; never
+//! one that holds a segment which the registry does not know. Draining and rebalancing copy, verify and commit
+//! each shard before it is wanted no longer where it stood. [`scan_shelf`] compares what is on a shelf with what
+//! is counted. All this, fixity, repair and recoding wait between two bounded steps for whoever deposits or
+//! restores, in any process, and can be paused and bounded ([`Archive::pause`], [`Archive::set_background_rate`]).
+//!
 //! # Failure modes
 //!
 //! | what fails | what happens |
@@ -43,6 +52,9 @@
 //! | a late worker commits | its token is refused, nothing of its batch counts |
 //! | a shard is wrong when read | others are used; fixity and repair tell of it in events |
 //! | a folder is changed before an interrupted deposit goes on | trouble queue: what was read of it is compared first |
+//! | a shard is moved while it is read | where it stands now is asked for, and reading goes on |
+//! | this process dies while it reclaims | what was copied and not committed is rubbish of its log; the next goes on |
+//! | a shelf is missing while others are reclaimed | what waits on it waits until it returns |
 //! | this process dies between naming a restored target and saying so | the next run knows the target by its identity |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

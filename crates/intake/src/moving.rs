@@ -3,13 +3,13 @@
 //! it stood, so a segment never has fewer shards than before.
 
 use crate::archive::now;
-use crate::reclaim::{self, copy};
+use crate::reclaim::{self, Tally, copy};
 use crate::runner::Job;
 use crate::{DrainRequest, Error};
 use serde_json::json;
 use std::collections::BTreeSet;
 use strongroom_record::{
-    EventDraft, EventKind, Placement, PlacementState, SegmentId, SegmentState, ShelfId, WorkStatus,
+    EventDraft, EventKind, Placement, PlacementState, SegmentState, ShelfId, WorkStatus,
 };
 use strongroom_registry::{Batch, Finish, Segment, SegmentsOf, Shelf, ShelfState};
 
@@ -18,42 +18,15 @@ const PAGE: u32 = 64;
 /// Bytes that are copied between two commits at most (and one shard).
 const COPIED_BYTES_MAX: u64 = 64 << 20;
 
-/// What was moved so far; kept in the checkpoint.
-#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-struct Tally {
-    after: Option<SegmentId>,
-    moved: u64,
-    bytes: u64,
-    repaired: u64,
-    skipped: u64,
-    cleared: reclaim::Tally,
-}
-
-impl Tally {
-    fn read(job: &Job<'_>) -> Result<Tally, Error> {
-        match job.item.checkpoint.is_object() {
-            true => serde_json::from_value(job.item.checkpoint.clone())
-                .map_err(|e| Error::Internal(format!("the checkpoint is damaged: {e}"))),
-            false => Ok(Tally::default()),
-        }
-    }
-
-    fn commit(&self, job: &Job<'_>, batch: Batch) -> Result<(), Error> {
-        let checkpoint = serde_json::to_value(self)
-            .map_err(|e| Error::Internal(format!("no checkpoint: {e}")))?;
-        job.commit(Batch { checkpoint: Some(checkpoint), ..batch })?;
-        Ok(())
-    }
-
-    fn copy(&mut self, job: &Job<'_>, shards: &[(Placement, ShelfId)]) -> Result<(), Error> {
-        let bytes: u64 = shards.iter().map(|(placement, _)| placement.bytes).sum();
-        copy(job, shards, &mut |batch, moved| {
-            self.moved += moved.0;
-            self.bytes += moved.1;
-            self.commit(job, batch)
-        })?;
-        job.pace(2 * bytes)
-    }
+/// Copies shards each to a shelf, and gives way.
+fn move_shards(
+    job: &Job<'_>,
+    shards: &[(Placement, ShelfId)],
+    tally: &mut Tally,
+) -> Result<(), Error> {
+    let bytes: u64 = shards.iter().map(|(placement, _)| placement.bytes).sum();
+    copy(job, shards, tally)?;
+    job.pace(2 * bytes)
 }
 
 /// Makes or copies every shard of a shelf elsewhere, then retires it and removes what is left there.
@@ -92,21 +65,21 @@ pub(crate) fn drain(job: &Job<'_>) -> Result<(), Error> {
                 Away::Gone => {}
             }
             if bytes >= COPIED_BYTES_MAX {
-                tally.copy(job, &std::mem::take(&mut chunk))?;
+                move_shards(job, &std::mem::take(&mut chunk), &mut tally)?;
                 bytes = 0;
             }
         }
         if !chunk.is_empty() {
-            tally.copy(job, &chunk)?;
+            move_shards(job, &chunk, &mut tally)?;
         }
     }
     // What stands there still waits to be reclaimed; where the shelf is not there, until it returns.
     if archive.vault().shelves().iter().any(|open| open.spec().id == id) {
-        reclaim::clear(job, &shelf, true, &mut tally.cleared)?;
+        reclaim::clear(job, &shelf, true, &mut tally)?;
     }
     let note = format!(
         "shelf `{}` is retired: {} shards copied, {} made anew",
-        shelf.name, tally.moved, tally.repaired
+        shelf.name, tally.moved_shards, tally.repaired
     );
     let batch = Batch { shelf_states: vec![(id, ShelfState::Retired)], ..Batch::default() };
     end(job, &tally, &shelf.name, note, batch)
@@ -175,7 +148,7 @@ pub(crate) fn rebalance(job: &Job<'_>) -> Result<(), Error> {
     let mut tally = Tally::read(job)?;
     job.progress.stage(job.item.kind, "the shelves", job.item.stage);
     loop {
-        let page = registry.segments_of(SegmentsOf::All, tally.after, PAGE);
+        let page = registry.segments_of(SegmentsOf::All, tally.segment, PAGE);
         let page = archive.block_on(page)?;
         if page.is_empty() {
             break;
@@ -191,17 +164,17 @@ pub(crate) fn rebalance(job: &Job<'_>) -> Result<(), Error> {
                     None => tally.skipped += 1,
                 }
             }
-            tally.after = Some(segment.id);
+            tally.segment = Some(segment.id);
             if bytes >= COPIED_BYTES_MAX {
-                tally.copy(job, &std::mem::take(&mut chunk))?;
+                move_shards(job, &std::mem::take(&mut chunk), &mut tally)?;
                 bytes = 0;
             }
         }
-        tally.copy(job, &chunk)?;
+        move_shards(job, &chunk, &mut tally)?;
     }
     let note = format!(
         "{} shards moved; {} segments left alone, for not all their shards are good",
-        tally.moved, tally.skipped
+        tally.moved_shards, tally.skipped
     );
     end(job, &tally, "all", note, Batch::default())
 }
@@ -231,9 +204,9 @@ fn moves(job: &Job<'_>, segment: &Segment) -> Result<Option<Vec<(Placement, Shel
 
 fn end(job: &Job<'_>, tally: &Tally, shelf: &str, note: String, batch: Batch) -> Result<(), Error> {
     let report = json!({
-        "shelf": shelf, "moved_shards": tally.moved, "moved_bytes": tally.bytes.to_string(),
+        "shelf": shelf, "moved_shards": tally.moved_shards, "moved_bytes": tally.moved_bytes.to_string(),
         "repaired_shards": tally.repaired, "skipped_segments": tally.skipped,
-        "removed_logs": tally.cleared.removed_logs,
+        "removed_logs": tally.removed_logs,
     });
     let event = EventDraft {
         work: Some(job.item.id),

@@ -27,16 +27,23 @@ const NAMED_MAX: usize = 100;
 /// Room that a shelf keeps beside what is copied, in bytes.
 const ROOM_MIN: u64 = 16 << 20;
 
-/// What one reclaiming did; kept in the checkpoint, so that an interrupted one goes on.
+/// What reclaiming, emptying a shelf or rebalancing did; kept in the checkpoint, so that what was
+/// interrupted goes on.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub(crate) struct Tally {
+    /// The last segment that was rebalanced.
+    pub(crate) segment: Option<SegmentId>,
+    /// Shards that were made anew, and segments that were left alone.
+    pub(crate) repaired: u64,
+    pub(crate) skipped: u64,
     /// Shelves that were gone over, and the last log of the one that is being.
     shelves: BTreeSet<ShelfId>,
     after: Option<String>,
     pub(crate) removed_logs: u64,
     pub(crate) removed_bytes: u64,
-    moved_shards: u64,
-    moved_bytes: u64,
+    pub(crate) moved_shards: u64,
+    pub(crate) moved_bytes: u64,
     confirmed: u64,
     kept_logs: u64,
     waiting_logs: u64,
@@ -49,7 +56,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn commit(&self, job: &Job<'_>, batch: Batch) -> Result<(), Error> {
+    /// What the checkpoint says.
+    pub(crate) fn read(job: &Job<'_>) -> Result<Tally, Error> {
+        match job.item.checkpoint.is_object() {
+            true => serde_json::from_value(job.item.checkpoint.clone())
+                .map_err(|e| Error::Internal(format!("the checkpoint is damaged: {e}"))),
+            false => Ok(Tally::default()),
+        }
+    }
+
+    pub(crate) fn commit(&self, job: &Job<'_>, batch: Batch) -> Result<(), Error> {
         let checkpoint = serde_json::to_value(self)
             .map_err(|e| Error::Internal(format!("no checkpoint: {e}")))?;
         job.commit(Batch { checkpoint: Some(checkpoint), ..batch })?;
@@ -83,11 +99,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     let only = request.shelf.as_deref().map(str::parse::<ShelfId>).transpose()?;
     let archive = job.archive;
     let registry = archive.registry();
-    let mut tally: Tally = match job.item.checkpoint.is_object() {
-        true => serde_json::from_value(job.item.checkpoint.clone())
-            .map_err(|e| Error::Internal(format!("the checkpoint is damaged: {e}")))?,
-        false => Tally::default(),
-    };
+    let mut tally = Tally::read(job)?;
     job.progress.stage(job.item.kind, "the shelves", job.item.stage);
     archive.block_on(registry.give_up_superseded())?;
     for shelf in archive.block_on(registry.shelves())? {
@@ -349,11 +361,7 @@ fn move_out(
             bytes += next.bytes;
             chunk.push((next, shelf.id));
         }
-        whole &= copy(job, &chunk, &mut |batch, moved| {
-            tally.moved_shards += moved.0;
-            tally.moved_bytes += moved.1;
-            tally.commit(job, batch)
-        })?;
+        whole &= copy(job, &chunk, tally)?;
         if let Err(stopped) = job.pace(2 * bytes) {
             tally.commit(job, Batch::default())?;
             return Err(stopped);
@@ -371,13 +379,13 @@ fn move_out(
 pub(crate) fn copy(
     job: &Job<'_>,
     shards: &[(Placement, ShelfId)],
-    commit: &mut dyn FnMut(Batch, (u64, u64)) -> Result<(), Error>,
+    tally: &mut Tally,
 ) -> Result<bool, Error> {
     let copied =
         job.archive.vault().copy(shards, now(), &mut |bytes| job.progress.done(0, bytes))?;
     fail::fail_point!("reclaim.copied");
-    let bytes = copied.made.iter().map(|(from, _)| from.bytes).sum();
-    let moved = (copied.made.len() as u64, bytes);
+    tally.moved_shards += copied.made.len() as u64;
+    tally.moved_bytes += copied.made.iter().map(|(from, _)| from.bytes).sum::<u64>();
     let moves = copied.made.into_iter().map(|(from, to)| Move { from, to }).collect();
     let noted = |(p, why): &(Placement, String)| {
         tracing::warn!(segment = %p.segment, index = p.index, shelf = %p.shelf, why, "not copied");
@@ -386,7 +394,7 @@ pub(crate) fn copy(
     };
     let checked: Vec<_> = copied.bad.iter().map(noted).collect();
     let all = checked.is_empty();
-    commit(Batch { moves, checked, ..Batch::default() }, moved)?;
+    tally.commit(job, Batch { moves, checked, ..Batch::default() })?;
     fail::fail_point!("reclaim.moved");
     Ok(all)
 }

@@ -28,8 +28,8 @@
 //! # What it refuses
 //!
 //! It creates an archive only for commands that put something in (`deposit`, `shelf add`,
-//! `policy set`, and `demo` in a folder of its own), never for one that only looks. It deletes
-//! nothing of an archive.
+//! `policy set`, and `demo` in a folder of its own), never for one that only looks. Of an
+//! archive it deletes only what the registry lists as released (`shelf reclaim`, `retire`, `replace`).
 //!
 //! # Failure modes
 //!

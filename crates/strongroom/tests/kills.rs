@@ -1,5 +1,5 @@
-//! The kill campaign: deposit, repair, coding anew and restore are killed (SIGKILL) again and again, at
-//! random times and at each named moment of the work, and go on each time; in every second round of four
+//! The kill campaign: deposit, repair, coding anew, reclaiming and restore are killed (SIGKILL) again and again, at
+//! random times and at each named moment of the work, and go on each time; in every second round
 //! two processes share the archive. Afterwards nothing that was acknowledged may be lost, nothing may be
 //! there twice, and a source may have been read only a little more than once.
 //!
@@ -10,8 +10,9 @@
 //!                 one that goes on one file too late), and the campaign fails unless it finds each
 //! ```
 //!
-//! A round is one operation with several kills. Four rounds share an archive: a deposit; then all that
-//! one shelf holds is deleted, and repaired; then it is coded anew to 4+2; then it is restored.
+//! A round is one operation with several kills. Five rounds share an archive: a deposit; then all that
+//! one shelf holds is deleted, and repaired; then it is coded anew to 4+2; then what all that left on the
+//! shelves is reclaimed; then it is restored. After each, what is counted is what a full look finds.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
@@ -216,18 +217,19 @@ enum State {
     Done,
 }
 
-const OPERATIONS: [&str; 4] = ["deposit", "repair", "recode", "restore"];
+const OPERATIONS: [&str; 5] = ["deposit", "repair", "recode", "reclaim", "restore"];
 
 impl Campaign {
     fn round(&mut self, round: usize, source: &Source) {
-        let operation = OPERATIONS[round % 4];
-        let cycle = round / 4;
-        // Each operation is met by one process and by two, in turn.
-        let two = (round + cycle) % 2 == 1;
+        let operation = OPERATIONS[round % OPERATIONS.len()];
+        let cycle = round / OPERATIONS.len();
+        // Each operation is met by one process and by two, in turn: there is an odd number of them.
+        let two = round % 2 == 1;
         let begun = Instant::now();
         let archive = self.place.join("archive");
         let (before_aimed, before_random) = (sum(&self.aimed), sum(&self.random));
-        let deposited = &source.forms[cycle % source.forms.len()];
+        // The compressed one comes second, so that ten rounds come to it.
+        let deposited = &source.forms[2 * cycle % source.forms.len()];
         match operation {
             "deposit" => {
                 let _ = fs::remove_dir_all(&archive);
@@ -253,6 +255,8 @@ impl Campaign {
                 self.expect(&["fixity"], 1);
                 self.work(operation, &["repair"], two);
                 self.expect(&["fixity"], 0);
+                // The shelf confirms what was deleted behind its back.
+                self.expect(&["shelf", "reclaim"], 0);
             }
             "recode" => {
                 for name in ["c", "d", "e", "f"] {
@@ -261,6 +265,10 @@ impl Campaign {
                 }
                 self.work(operation, &["policy", "set", "4+2"], two);
                 self.check_coding();
+                self.expect(&["fixity"], 0);
+            }
+            "reclaim" => {
+                self.work(operation, &["shelf", "reclaim", "--everything"], two);
                 self.expect(&["fixity"], 0);
             }
             _ => {
@@ -562,8 +570,9 @@ impl Campaign {
         }
     }
 
-    /// The chain of events holds, and no work is left.
+    /// The chain of events holds, no work is left, and what is counted is on the shelves.
     fn check_archive(&mut self) {
+        self.expect(&["status", "--scan"], 0);
         let chain = self.expect(&["object", "events", "--verify"], 0);
         if chain["holds"] != true {
             self.found.push(format!("the chain of events: {chain}"));

@@ -395,6 +395,47 @@ fn background_work_is_paused_and_lets_people_go_first() {
     assert_eq!(archive.refused(&["work", "pause", "ingest"], 2), "usage");
 }
 
+/// Checks and reading of other processes while one reclaims: what was moved is neither damaged nor
+/// lost to them.
+#[test]
+fn shards_are_moved_while_others_read_them() {
+    let archive = Archive::new();
+    archive.deposit("x", 40_000_000);
+    archive.deposit("y", 100_000);
+    archive.add("c");
+    let large = std::fs::read(archive.path("x/large")).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let ended = std::sync::atomic::Ordering::SeqCst;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(ended) {
+                archive.run(&["fixity"], 0);
+            }
+        });
+        scope.spawn(|| {
+            while !done.load(ended) {
+                let read = archive.run(&["cat", "local/x", "large"], 0).stdout;
+                assert!(read == large, "other bytes were read");
+            }
+        });
+        // Each time something is released beside what is wanted, so that logs are rewritten.
+        for policy in ["copies=3", "copies=2", "copies=3", "copies=2"] {
+            archive.run(&["policy", "set", policy, "--object", "local/y"], 0);
+            archive.run(&["shelf", "rebalance"], 0);
+            archive.run(&["shelf", "reclaim", "--everything"], 0);
+        }
+        done.store(true, ended);
+    });
+    let scans = archive.adds_up();
+    assert_eq!(sum(&scans, "pending_bytes") + sum(&scans, "stray_bytes"), 0);
+    archive.comes_back("x");
+    let events = archive.json(&["object", "events", "local/x"], 0);
+    for event in events.as_array().unwrap() {
+        assert_eq!(event["outcome"], "success", "{event}");
+        assert!(event["detail"]["faults"].as_u64().unwrap_or(0) == 0, "{event}");
+    }
+}
+
 #[test]
 fn a_damaged_shard_is_not_moved_and_its_log_stays() {
     let archive = Archive::new();

@@ -4,7 +4,8 @@
 //! once [`Put::finish`] has returned, which is after every shelf has synced and has answered with
 //! the hash that it computed itself. [`Vault::reader`] gives ranges of it back; [`Vault::check`]
 //! proves that a shard is what was signed; [`Vault::repair`] makes lost shards anew without any key;
-//! [`Vault::recode`] gives the same ciphertext another coding.
+//! [`Vault::recode`] gives the same ciphertext another coding; [`Vault::copy`] gives a shard a second
+//! place. [`Vault::logs`], [`Vault::contents`] and [`Clearing`] say what is on a shelf, and remove whole logs.
 //!
 //! The vault keeps no table: where shards stand is told to it as placements, by whoever has the
 //! registry. What is on the shelves can be found without one too (`Spool::scan`).

@@ -175,7 +175,9 @@ impl Vault {
     ) -> Result<Arc<Shelf>, Error> {
         let free =
             |s: &&Arc<Shelf>| !s.spec.read_only && !taken.contains(&s.spec.id) && !s.is_full();
-        if let Some(shelf) = self.shelf(stood).filter(free) {
+        // Where it stood it was counted already, so a full shelf may have it back.
+        let back = |s: &&Arc<Shelf>| !s.spec.read_only && !taken.contains(&s.spec.id);
+        if let Some(shelf) = self.shelf(stood).filter(back) {
             return Ok(shelf.clone());
         }
         let candidates: Vec<_> = (self.shelves.iter().filter(free))

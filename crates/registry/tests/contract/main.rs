@@ -2,11 +2,13 @@
 //! two processes have them; only the harness at the end knows which backend it is.
 #![allow(clippy::unwrap_used)]
 
+mod shelving;
 mod world;
 
 use std::collections::HashSet;
 
 use serde_json::json;
+use shelving::*;
 use strongroom_record::*;
 use strongroom_registry::{Error, *};
 use world::*;
@@ -676,6 +678,11 @@ mod sqlite {
         lists_are_given_in_pages
         a_draft_is_amended_and_what_it_does_not_use_released
         twenty_thousand_files_read_back_equal
+        shelves_are_counted_as_they_change
+        a_copy_takes_the_place_of_what_was_copied_only
+        nothing_is_placed_on_a_retired_shelf
+        a_quota_is_never_passed
+        people_are_served_first
     }
 
     #[tokio::test]

@@ -112,6 +112,7 @@ pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
     let segments: Vec<_> = status.segments.iter().map(|(s, n)| (s.word(), *n)).collect();
     let paused = archive.paused()?;
     let round = Round::of(&archive, &shelves)?;
+    let (free, disks) = free_once(&shelves);
     let mut json = json!({
         "data": archive.data().to_string_lossy(),
         "key": { "path": key.to_string_lossy(), "present": key.exists() },
@@ -126,6 +127,8 @@ pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
         "shelves_on_one_disk": one_disk,
         "paused": paused,
         "fixity": round.json(),
+        "free_bytes": free,
+        "disks": disks,
     });
     let list = |pairs: &[(&str, u64)]| match pairs {
         [] => "none".to_string(),
@@ -169,6 +172,11 @@ pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
             lines.push(super::shelf_life::unknown_line(shelf));
         }
     }
+    lines.push(format!(
+        "room     {} free on {}",
+        output::bytes(free),
+        output::count(disks, "disk")
+    ));
     lines.push(round.line());
     if !paused.is_empty() {
         let words: Vec<_> = paused.iter().map(|kind| kind.word()).collect();
@@ -194,6 +202,16 @@ pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
     }
     cx.out.value(&json, lines.join("\n"))?;
     answer
+}
+
+/// Bytes free on the disks under the shelves, each counted once, and how many disks there are.
+fn free_once(shelves: &[Value]) -> (u64, u64) {
+    let on = |shelf: &Value| {
+        let device = shelf["device"].as_str()?.to_owned();
+        Some((device, number(shelf, "free_bytes")))
+    };
+    let disks: std::collections::BTreeMap<_, _> = shelves.iter().filter_map(on).collect();
+    (disks.values().sum(), disks.len() as u64)
 }
 
 /// How long it takes to check everything once.
