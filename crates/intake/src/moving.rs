@@ -59,7 +59,7 @@ pub(crate) fn drain(job: &Job<'_>) -> Result<(), Error> {
                 }
                 Away::Made(made, read) => {
                     tally.repaired += made.placements.len() as u64;
-                    tally.commit(job, made)?;
+                    tally.commit(job, *made)?;
                     job.pace(read)?;
                 }
                 Away::Gone => {}
@@ -88,7 +88,7 @@ pub(crate) fn drain(job: &Job<'_>) -> Result<(), Error> {
 /// What is done with a shard that must leave its shelf.
 enum Away {
     Copy(ShelfId),
-    Made(Batch, u64),
+    Made(Box<Batch>, u64),
     Gone,
 }
 
@@ -119,12 +119,13 @@ fn away(job: &Job<'_>, placement: &Placement, from: ShelfId) -> Result<Away, Err
         let good = PlacementState::Good;
         let p = placement;
         let checked = vec![(p.segment, p.coding, p.index, p.log, good, now())];
-        return Ok(Away::Made(Batch { checked, ..Batch::default() }, read));
+        return Ok(Away::Made(Box::new(Batch { checked, ..Batch::default() }), read));
     }
     if !moved {
         return Err(too_few(job, from)?);
     }
-    Ok(Away::Made(Batch { placements: repaired.made, ..Batch::default() }, read))
+    let batch = Batch { placements: repaired.made, ..Batch::default() };
+    Ok(Away::Made(Box::new(batch), read))
 }
 
 fn too_few(job: &Job<'_>, from: ShelfId) -> Result<Error, Error> {

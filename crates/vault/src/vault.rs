@@ -114,11 +114,25 @@ impl Vault {
         let free: u64 = devices.iter().map(room).sum();
         // With fewer shelves than shards the deposit is a degraded one, or choosing shelves refuses it.
         let needed = per_shard * n.min(writable.len() as u64);
-        if free < needed {
-            let names: Vec<_> = writable.iter().map(|shelf| shelf.spec.name.as_str()).collect();
-            return Err(Error::NoRoom { shelf: names.join(", "), free, needed });
+        if free >= needed {
+            return Ok(());
         }
-        Ok(())
+        // Those that bear less than their part are named, with what is wanted of them beyond their room.
+        let (mut names, mut has) = (Vec::new(), 0);
+        for (device, shelves) in &devices {
+            let takes: u64 = shelves.iter().map(|(_, takes)| takes).sum();
+            let disk = free_on.get(device).copied().unwrap_or(0);
+            if disk < takes {
+                names.extend(shelves.iter().map(|(name, _)| *name));
+                has += disk;
+                continue;
+            }
+            for (name, takes) in shelves.iter().filter(|(_, takes)| *takes < per_shard) {
+                names.push(name);
+                has += takes;
+            }
+        }
+        Err(Error::NoRoom { shelf: names.join("`, `"), free: has, needed: has + (needed - free) })
     }
 
     /// The shelves for the n shards of a segment, in order of index: `Ok` a shelf that is there,
@@ -231,5 +245,5 @@ fn no_room(full: &[&&Arc<Shelf>]) -> Result<Error, Error> {
         free += shelf.room()?;
     }
     let needed = crate::shelf::ROOM_BYTES_MIN * full.len() as u64;
-    Ok(Error::NoRoom { shelf: names.join(", "), free, needed })
+    Ok(Error::NoRoom { shelf: names.join("`, `"), free, needed })
 }
