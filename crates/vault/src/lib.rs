@@ -44,7 +44,7 @@ mod vault;
 
 pub use check::{Checked, Repaired, Verdict};
 pub use error::Error;
-pub use logs::{Clearing, Contents, Copied, Log, Part, logs_of};
+pub use logs::{Clearing, Contents, Copied, Log, Part, bytes_outside, logs_of};
 pub use put::{Put, PutSpec, Stored};
 pub use read::{Fault, SegmentReader};
 pub use shelf::{Identity, MissingShelf, Shelf, ShelfSpec};

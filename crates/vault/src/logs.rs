@@ -87,6 +87,13 @@ pub fn logs_of(frames: &[u8]) -> Option<BTreeSet<LogId>> {
     Some(decode_frames(frames)?.iter().map(|frame| LogId(frame.log.0)).collect())
 }
 
+/// Bytes of a shard in logs that are not among these; `None` where its note is damaged.
+pub fn bytes_outside(frames: &[u8], logs: &BTreeSet<LogId>) -> Option<u64> {
+    let frames = decode_frames(frames)?;
+    let outside = frames.iter().filter(|frame| !logs.contains(&LogId(frame.log.0)));
+    Some(outside.map(|frame| u64::from(frame.len)).sum())
+}
+
 impl Vault {
     /// The logs of a shelf that is there, in the order in which each writer wrote them.
     pub fn logs(&self, shelf: ShelfId) -> Result<Vec<Log>, Error> {

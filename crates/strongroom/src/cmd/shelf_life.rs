@@ -211,6 +211,7 @@ fn told(name: &str, scan: &ShelfScan) -> (Value, String) {
         "log_bytes": scan.log_bytes,
         "live_bytes": scan.live_bytes,
         "pending_bytes": scan.pending_bytes,
+        "removed_bytes": scan.removed_bytes,
         "stray_bytes": scan.stray_bytes,
         "waiting_bytes": scan.waiting_bytes,
         "unknown_bytes": scan.unknown_bytes,
@@ -234,6 +235,11 @@ fn told(name: &str, scan: &ShelfScan) -> (Value, String) {
     )];
     lines.extend(scan.differences.iter().take(SHOWN).map(|what| format!("  {what}")));
     match scan.differences_count {
+        0 if scan.removed_bytes > 0 => lines.push(format!(
+            "  It is as the registry counts it; {} of what waits is removed, which the next reclaiming has \
+             confirmed.",
+            output::bytes(scan.removed_bytes)
+        )),
         0 => lines.push("  It is as the registry counts it.".into()),
         n if n > SHOWN as u64 => lines.push(format!("  ... {} more", n - SHOWN as u64)),
         _ => {}
