@@ -50,8 +50,11 @@ mod archive;
 mod error;
 mod fixity;
 mod ingest;
+mod journal;
 mod keys;
+mod lines;
 mod progress;
+mod rebuild;
 mod record;
 mod request;
 mod restore;
@@ -62,6 +65,7 @@ pub use archive::{Archive, Opened, Options};
 pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
+pub use rebuild::{RebuildRequest, Rebuilt, rebuild};
 pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
 pub use restore::read_file;
 pub use runner::{Ended, Runner, Stop};
@@ -96,6 +100,8 @@ pub const FAIL_POINTS: &[&str] = &[
     "restore.written",
     "restore.whole",
     "restore.renamed",
+    "journal.stored",
+    "journal.kept",
 ];
 
 /// A lease lasts so long without renewal, in seconds.
