@@ -194,8 +194,10 @@ pub fn rebuild(
     rebuild.run(archive, epoch)?;
     let Rebuild { runtime, registry, report, .. } = rebuild;
     runtime.block_on(registry.close());
+    fail::fail_point!("rebuild.whole");
     if anew {
         std::fs::rename(&temporary, &database).map_err(unwritable(&database))?;
+        fail::fail_point!("rebuild.named");
         let folder = std::fs::File::open(&data).and_then(|folder| folder.sync_all());
         folder.map_err(unwritable(&data))?;
     }
@@ -266,11 +268,15 @@ impl Rebuild<'_> {
     fn run(&mut self, archive: ArchiveId, epoch: u32) -> Result<(), Error> {
         self.institutions(archive)?;
         self.search()?;
+        fail::fail_point!("rebuild.searched");
         let journals = self.journals()?;
         self.shelves()?;
+        fail::fail_point!("rebuild.journals");
         let mut versions = Versions::default();
         self.records(&journals, &mut versions)?;
+        fail::fail_point!("rebuild.records");
         self.segments(&journals, &versions)?;
+        fail::fail_point!("rebuild.segments");
         self.begin_epoch(epoch, &journals)
     }
 
@@ -465,6 +471,7 @@ impl Rebuild<'_> {
         for shelf in self.vault.shelves() {
             shelf.set_epoch(number, epoch)?;
         }
+        fail::fail_point!("rebuild.shelves-told");
         let now = now();
         self.runtime.block_on(self.registry.raise_epoch(number, epoch, now))?;
         // A registry that is as new as its shelves goes on with its work.
