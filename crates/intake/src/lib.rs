@@ -65,7 +65,7 @@ pub use archive::{Archive, Opened, Options};
 pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
-pub use rebuild::{RebuildRequest, Rebuilt, rebuild};
+pub use rebuild::{RebuildRequest, Rebuilt, look_at_lines, rebuild};
 pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
 pub use restore::read_file;
 pub use runner::{Ended, Runner, Stop};
