@@ -87,8 +87,11 @@ pub fn scan_shelf(archive: &Archive, shelf: &Shelf, stop: &Stop) -> Result<Shelf
     }
     let now = crate::archive::now();
     let noted = registry.note_unknown(shelf.id, scan.unknown_logs, scan.unknown_bytes, now);
-    archive.block_on(noted)?;
-    Ok(scan)
+    match archive.block_on(noted) {
+        // A registry that is behind its shelves is only read, and looked at all the same.
+        Ok(()) | Err(strongroom_registry::Error::ReadOnly) => Ok(scan),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn frames(

@@ -63,10 +63,13 @@ mod archive;
 mod error;
 mod fixity;
 mod ingest;
+mod journal;
 mod keys;
+mod lines;
 mod moving;
 mod pace;
 mod progress;
+mod rebuild;
 mod reclaim;
 mod record;
 mod request;
@@ -80,6 +83,7 @@ pub use archive::{Archive, Opened, Options};
 pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
+pub use rebuild::{RebuildRequest, Rebuilt, look_at_lines, rebuild};
 pub use request::{
     Deposit, DrainRequest, FixityRequest, Form, RebalanceRequest, ReclaimRequest, RecodeRequest,
     RepairRequest, RestoreRequest,
@@ -117,11 +121,20 @@ pub const FAIL_POINTS: &[&str] = &[
     "reclaim.moved",
     "reclaim.deleted",
     "reclaim.confirmed",
+    "rebuild.searched",
+    "rebuild.journals",
+    "rebuild.records",
+    "rebuild.segments",
+    "rebuild.shelves-told",
+    "rebuild.whole",
+    "rebuild.named",
     "restore.begun",
     "restore.synced",
     "restore.written",
     "restore.whole",
     "restore.renamed",
+    "journal.stored",
+    "journal.kept",
 ];
 
 /// A lease lasts so long without renewal, in seconds.

@@ -24,6 +24,8 @@ words! {
     Drain = "drain",
     /// Move shards to the shelves where they would be placed now.
     Rebalance = "rebalance",
+    /// Tell the shelves what the registry knows.
+    Journal = "journal",
 }
 
 words! {

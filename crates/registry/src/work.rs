@@ -282,6 +282,7 @@ pub(crate) fn stages(kind: WorkKind) -> &'static [Stage] {
         | WorkKind::Repair
         | WorkKind::Recode
         | WorkKind::Delete
+        | WorkKind::Journal
         | WorkKind::Reclaim
         | WorkKind::Drain
         | WorkKind::Rebalance => &[Stage::Run],

