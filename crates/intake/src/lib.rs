@@ -1,4 +1,4 @@
-//! The durable steps of ingest, restoration, fixity, repair and recoding.
+//! The durable steps of ingest, restoration, deletion, fixity, repair and recoding.
 //!
 //! [`Archive`] joins a registry, a vault and keys. [`Archive::deposit`] and its sisters only queue
 //! work; [`Runner`] leases what is queued and does it, step by step, each step's outcome committed
@@ -33,6 +33,17 @@
 //! Every so often what is written is synced and the checkpoint says so. When all is there it is synced,
 //! noted as whole, and given its name: a target that exists is whole.
 //!
+//! # One deletion
+//!
+//! ```text
+//! asked ─► approved by another administrator (or forced, where there is none) ─► dead: one transaction with
+//! tombstones ─► told in a journal ─► released ─► living bytes of mixed segments moved, records stored
+//! anew ─► told ─► released
+//! ```
+//!
+//! What goes is pinned when it is asked for, and is refused where it is not that anymore. From the
+//! transaction on nothing lists, reads or shares it, and it cannot be cancelled, only ended.
+//!
 //! # Failure modes
 //!
 //! | what fails | what happens |
@@ -43,22 +54,31 @@
 //! | a late worker commits | its token is refused, nothing of its batch counts |
 //! | a shard is wrong when read | others are used; fixity and repair tell of it in events |
 //! | a folder is changed before an interrupted deposit goes on | trouble queue: what was read of it is compared first |
+//! | a deletion wants to rewrite, and this worker has no key | the item waits for one that has it |
+//! | an object changed between asking for its deletion and doing it | trouble queue; nothing was deleted |
 //! | this process dies between naming a restored target and saying so | the next run knows the target by its identity |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod archive;
+mod delete;
 mod error;
 mod fixity;
 mod ingest;
+mod journal;
 mod keys;
 mod progress;
 mod record;
 mod request;
 mod restore;
 mod runner;
+mod segment;
 mod source;
 
 pub use archive::{Archive, Opened, Options};
+pub use delete::{
+    DELETED_VERSIONS_MAX, Deleted, DeletedFile, DeletedVersion, Deletion, DeletionTarget,
+    REASON_BYTES_MAX,
+};
 pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
@@ -96,6 +116,16 @@ pub const FAIL_POINTS: &[&str] = &[
     "restore.written",
     "restore.whole",
     "restore.renamed",
+    "delete.planned",
+    "delete.dead",
+    "delete.erased",
+    "delete.journalled",
+    "delete.released",
+    "delete.copied",
+    "delete.recorded",
+    "delete.moved",
+    "delete.rewritten",
+    "delete.done",
 ];
 
 /// A lease lasts so long without renewal, in seconds.

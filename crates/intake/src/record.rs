@@ -1,16 +1,19 @@
 //! The record of a version: JSON Lines, sealed in segments of its own, the head last.
 
-use crate::Error;
-use crate::archive::{now, random_id};
-use crate::ingest::each_file;
 use crate::runner::Job;
+use crate::{Error, segment};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use strongroom_digest::{Algorithm, Hasher};
 use strongroom_record::json::canonical;
-use strongroom_record::{MerkleRoot, ObjectName, SegmentId, SegmentKind, Sha256, VersionId};
-use strongroom_registry::{Batch, DurableSegment, EventsOf, NewSegment};
-use strongroom_vault::{Put, PutSpec, Stored};
+use strongroom_record::{
+    FileRecord, Merkle, MerkleRoot, ObjectName, SegmentId, SegmentKind, Sha256, VersionId,
+};
+use strongroom_registry::{Batch, EventsOf};
+use strongroom_vault::Put;
 
+/// Rows that are asked of the registry at once.
+const PAGE: u32 = 1000;
 /// Plaintext of one part at most.
 const PART_BYTES: u64 = 32 << 20;
 /// A line is never longer; further extents of a file go on in further lines.
@@ -18,41 +21,53 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 /// Extents of one line, so that it stays below the bound.
 const LINE_EXTENTS: usize = 8000;
 
+/// Of what a record is stored.
+pub(crate) struct Subject<'a> {
+    pub(crate) name: &'a ObjectName,
+    pub(crate) version: VersionId,
+    /// The number under which it is, or is to be, published.
+    pub(crate) number: u32,
+    pub(crate) bag: bool,
+    /// Whether its files stand where the item's moves say, not where they stand now.
+    pub(crate) moved: bool,
+}
+
 /// A record that is stored.
 pub(crate) struct Recorded {
     pub(crate) head: SegmentId,
     pub(crate) sha256: Sha256,
     pub(crate) revision: (u32, u64),
+    /// Of all files that the version ever had.
+    pub(crate) root: MerkleRoot,
+    /// Files that it has, and their bytes.
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// The parts and the head.
+    pub(crate) segments: Vec<SegmentId>,
 }
 
-/// Stores the record of the draft `version`, which is to be published as `number`.
-pub(crate) fn store(
-    job: &Job<'_>,
-    name: &ObjectName,
-    version: VersionId,
-    number: u32,
-    bag: bool,
-    root: MerkleRoot,
-) -> Result<Recorded, Error> {
+/// Stores the record of a version, in a revision of its own.
+pub(crate) fn store(job: &Job<'_>, subject: &Subject<'_>) -> Result<Recorded, Error> {
     let archive = job.archive;
-    let revision = archive.block_on(archive.registry().next_revision())?;
+    let registry = archive.registry();
+    let version = subject.version;
+    let revision = archive.block_on(registry.next_revision())?;
     let about = json!({
         "format": 1,
         "institution": job.item.institution,
-        "institution_name": name.institution(),
+        "institution_name": subject.name.institution(),
         "object": job.item.object,
-        "object_name": name.name(),
+        "object_name": subject.name.name(),
         "version": version,
-        "number": number,
+        "number": subject.number,
         "revision": [revision.0.to_string(), revision.1.to_string()],
-        "bag": bag,
+        "bag": subject.bag,
     });
     let mut parts = Parts { job, version, about, put: None, hasher: None, stored: Vec::new() };
     if let Some(object) = job.item.object {
         let mut after = 0;
         loop {
-            let page = archive.registry().events(EventsOf::Object(object), after, 1000);
-            let page = archive.block_on(page)?;
+            let page = archive.block_on(registry.events(EventsOf::Object(object), after, PAGE))?;
             let Some(last) = page.last() else { break };
             after = last.sequence;
             for event in &page {
@@ -61,32 +76,87 @@ pub(crate) fn store(
             }
         }
     }
-    each_file(job, version, &mut |file| {
-        let mut first = file.clone();
-        let later = first.extents.split_off(file.extents.len().min(LINE_EXTENTS));
-        let mut line = first.to_json();
-        line["line"] = "file".into();
-        parts.line(&line)?;
-        for extents in later.chunks(LINE_EXTENTS) {
-            let extents: Value = extents
-                .iter()
-                .map(|e| json!([e.segment, e.offset.to_string(), e.length.to_string()]))
-                .collect();
-            parts.line(&json!({"line": "extents", "id": file.id, "extents": extents}))?;
+    let mut deleted = Deleted { job, version, page: VecDeque::new(), next: Some(0) };
+    let (mut merkle, mut files, mut bytes, mut gone) = (Merkle::default(), 0, 0, 0u64);
+    let mut next = 0;
+    loop {
+        job.stop.check()?;
+        let page = match subject.moved {
+            true => archive.block_on(registry.files_after_moves(job.item.id, version, next, PAGE)),
+            false => archive.block_on(registry.files(version, next, PAGE)),
+        }?;
+        let end = page.last().map_or(u64::MAX, |last| last.number);
+        for file in &page {
+            gone += deleted.before(file.number, &mut parts, &mut merkle)?;
+            merkle.push(&file.leaf());
+            files += 1;
+            bytes += file.size;
+            parts.file(file)?;
         }
-        Ok(())
-    })?;
+        if page.is_empty() {
+            gone += deleted.before(end, &mut parts, &mut merkle)?;
+            break;
+        }
+        next = end + 1;
+    }
     parts.end()?;
+    let root = merkle.root();
     let listed: Vec<_> = parts.stored.iter().map(|(id, sha256)| json!([id, sha256])).collect();
     let mut head = parts.about.clone();
     head["strongroom"] = "version record head".into();
     head["parts"] = listed.into();
-    head["files"] = root.count.to_string().into();
+    head["files"] = files.to_string().into();
+    if gone > 0 {
+        head["deleted"] = gone.to_string().into();
+    }
     head["files_root"] = root.root.to_string().into();
     head["hash"] = "sha256".into();
     let text = line_of(&head)?;
     let (head, _) = parts.whole(&text)?;
-    Ok(Recorded { head, sha256: Sha256::of(&text), revision })
+    let segments = parts.stored.iter().map(|(id, _)| *id).chain([head]).collect();
+    Ok(Recorded { head, sha256: Sha256::of(&text), revision, root, files, bytes, segments })
+}
+
+/// The deleted files of a version, in the order of their numbers.
+struct Deleted<'a> {
+    job: &'a Job<'a>,
+    version: VersionId,
+    page: VecDeque<(u64, Sha256)>,
+    /// From which number on there may be more.
+    next: Option<u64>,
+}
+
+impl Deleted<'_> {
+    /// Tells of those before a number; how many there were.
+    fn before(
+        &mut self,
+        number: u64,
+        parts: &mut Parts<'_>,
+        merkle: &mut Merkle,
+    ) -> Result<u64, Error> {
+        let mut count = 0;
+        loop {
+            if self.page.is_empty()
+                && let Some(next) = self.next
+            {
+                let archive = self.job.archive;
+                let page = archive.registry().deleted_files(self.version, next, PAGE);
+                self.page = archive.block_on(page)?.into();
+                self.next = self.page.back().map(|(last, _)| last + 1);
+            }
+            match self.page.front() {
+                Some((at, leaf)) if *at < number => {
+                    parts.line(&json!({
+                        "line": "deleted", "number": at.to_string(), "leaf": leaf,
+                    }))?;
+                    merkle.push(leaf);
+                }
+                _ => return Ok(count),
+            }
+            self.page.pop_front();
+            count += 1;
+        }
+    }
 }
 
 /// The record's text, cut into segments.
@@ -101,6 +171,22 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    fn file(&mut self, file: &FileRecord) -> Result<(), Error> {
+        let mut first = file.clone();
+        let later = first.extents.split_off(file.extents.len().min(LINE_EXTENTS));
+        let mut line = first.to_json();
+        line["line"] = "file".into();
+        self.line(&line)?;
+        for extents in later.chunks(LINE_EXTENTS) {
+            let extents: Value = extents
+                .iter()
+                .map(|e| json!([e.segment, e.offset.to_string(), e.length.to_string()]))
+                .collect();
+            self.line(&json!({"line": "extents", "id": file.id, "extents": extents}))?;
+        }
+        Ok(())
+    }
+
     fn line(&mut self, value: &Value) -> Result<(), Error> {
         let text = line_of(value)?;
         if self.put.as_ref().is_some_and(|put| put.bytes() + text.len() as u64 > PART_BYTES) {
@@ -145,45 +231,15 @@ impl Parts<'_> {
     }
 
     fn begin(&self) -> Result<Put, Error> {
-        let (job, archive) = (self.job, self.job.archive);
-        let institution = job.item.institution;
-        let registry = archive.registry();
-        let (generation, seal_to) = archive.seal_to(institution)?;
-        let coding = archive.block_on(registry.coding_for(job.item.object, institution))?;
-        let number = archive.block_on(registry.next_coding_number())?;
-        let segment = SegmentId(random_id());
-        let begin = NewSegment {
-            id: segment,
-            version: Some(self.version),
-            object: job.item.object,
-            institution,
-            kind: SegmentKind::Record,
-            generation,
-            coding,
-            number,
-        };
-        job.commit(Batch { begin_segments: vec![begin], ..Batch::default() })?;
-        let accept_degraded =
-            job.item.request.get("accept_degraded").and_then(Value::as_bool).unwrap_or(false);
-        Ok(archive.vault().put(PutSpec {
-            segment,
-            kind: SegmentKind::Record,
-            institution,
-            generation,
-            seal_to,
-            coding,
-            number,
-            accept_degraded,
-        }))
+        segment::begin(self.job, Some(self.version), SegmentKind::Record)
     }
 
     fn commit(&self, put: Put) -> Result<SegmentId, Error> {
-        let writer = self.job.archive.writer(self.job.item.institution)?;
-        let Stored { segment, bytes, coding, number, placements } = put.finish(&writer, now())?;
-        let durable = DurableSegment { id: segment, bytes, coding, number, placements };
+        let durable = segment::finish(self.job, put)?;
+        let id = durable.id;
         fail::fail_point!("deposit.record-part-synced");
         self.job.commit(Batch { durable: vec![durable], ..Batch::default() })?;
-        Ok(segment)
+        Ok(id)
     }
 }
 

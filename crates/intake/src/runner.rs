@@ -6,17 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use strongroom_record::{
-    EventDraft, EventKind, Lease, Outcome, WorkId, WorkItem, WorkKind, WorkStatus,
+    EventDraft, EventKind, Lease, Outcome, Stage, WorkId, WorkItem, WorkKind, WorkStatus,
 };
-use strongroom_registry::{Batch, Committed, Finish};
+use strongroom_registry::{Batch, Committed, Finish, WorkFilter};
 
 /// How long a worker waits before it asks again for work that another process holds.
 const POLL: Duration = Duration::from_millis(200);
 /// A lease is renewed so often; well below [`LEASE_SECONDS`].
 const RENEWAL: Duration = Duration::from_secs(15);
+/// Waiting items that are asked of the registry at once.
+const WAITING_PAGE: u32 = 1000;
 /// Kinds of work that this runner does.
-const KINDS: &[WorkKind] =
-    &[WorkKind::Ingest, WorkKind::Restore, WorkKind::Fixity, WorkKind::Repair, WorkKind::Recode];
+const KINDS: &[WorkKind] = &[
+    WorkKind::Ingest,
+    WorkKind::Restore,
+    WorkKind::Fixity,
+    WorkKind::Repair,
+    WorkKind::Recode,
+    WorkKind::Delete,
+];
 
 /// Asks work to stop at its next durable point. Cheap to clone.
 #[derive(Clone, Default)]
@@ -99,6 +107,9 @@ impl Runner {
             }
             let item = self.item(id)?;
             let waits = matches!(item.status, WorkStatus::Queued | WorkStatus::Running);
+            if self.wake(&item)? {
+                continue;
+            }
             if !waits {
                 return Ok(Ended { item, error: None });
             }
@@ -115,6 +126,7 @@ impl Runner {
         stay: bool,
         told: &mut dyn FnMut(Ended) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.wake_all()?;
         while !self.stop.stopped() {
             match self.try_one(None)? {
                 Some(ended) => told(ended)?,
@@ -126,6 +138,31 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// Queues a deletion that waits for a worker that has the key, where this one has it.
+    fn wake(&self, item: &WorkItem) -> Result<bool, Error> {
+        if (item.status, item.stage) != (WorkStatus::Waiting, Stage::Rewrite)
+            || self.archive.secrets(item.institution).is_err()
+        {
+            return Ok(false);
+        }
+        Ok(self.archive.block_on(self.archive.registry().wake(item.id, now()))?)
+    }
+
+    fn wake_all(&self) -> Result<(), Error> {
+        let (status, kind) = (Some(WorkStatus::Waiting), Some(WorkKind::Delete));
+        let filter = WorkFilter { status, kind, ..WorkFilter::default() };
+        let mut after = None;
+        loop {
+            let page = self.archive.registry().work_list(filter, after, WAITING_PAGE);
+            let page = self.archive.block_on(page)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            for item in &page {
+                self.wake(item)?;
+            }
+        }
     }
 
     fn item(&self, id: WorkId) -> Result<WorkItem, Error> {
@@ -197,7 +234,7 @@ impl Runner {
             WorkKind::Fixity => crate::fixity::check(job),
             WorkKind::Repair => crate::fixity::repair(job),
             WorkKind::Recode => crate::fixity::recode(job),
-            WorkKind::Delete => Err(Error::Internal("deletion is not done by this worker".into())),
+            WorkKind::Delete => crate::delete::run(job),
         }
     }
 

@@ -29,7 +29,8 @@
 //!
 //! It creates an archive only for commands that put something in (`deposit`, `shelf add`,
 //! `policy set`, and `demo` in a folder of its own), never for one that only looks. It deletes
-//! nothing of an archive.
+//! nothing of an archive that was not asked for with a reason and approved by another account, or, where
+//! there is none, forced and confirmed twice.
 //!
 //! # Failure modes
 //!

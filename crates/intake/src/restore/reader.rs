@@ -3,7 +3,7 @@
 use crate::{Archive, Error};
 use std::collections::HashMap;
 use strongroom_digest::{Algorithm, Hasher};
-use strongroom_record::{FileRecord, SegmentId};
+use strongroom_record::{Extent, FileRecord, SegmentId};
 use strongroom_registry::Version;
 use strongroom_vault::SegmentReader;
 use strongroom_vault::keys::SecretKeys;
@@ -20,13 +20,7 @@ pub fn read_file(
 ) -> Result<(), Error> {
     let missing = || Error::NotFound { what: "file", name: strongroom_bag::path::show(path) };
     let registry = archive.registry();
-    let mut file = archive.block_on(registry.file_by_path(version.id, path))?;
-    if file.is_none() && !version.bag {
-        // What was no bag is known by the path that it had in its source.
-        let inside = [b"data/", path].concat();
-        file = archive.block_on(registry.file_by_path(version.id, &inside))?;
-    }
-    let file = file.ok_or_else(missing)?;
+    let file = find_file(archive, version, path)?.ok_or_else(missing)?;
     let object = archive.block_on(registry.object(version.object))?.ok_or_else(missing)?;
     let mut reader = Reader::new(archive, archive.secrets(object.institution)?);
     let mut hasher = Hasher::new(Algorithm::Sha256);
@@ -35,6 +29,21 @@ pub fn read_file(
         sink(bytes)
     })?;
     compare(&file, hasher)
+}
+
+/// The file of this path: in the version, or, of what was no bag, in its source.
+pub(crate) fn find_file(
+    archive: &Archive,
+    version: &Version,
+    path: &[u8],
+) -> Result<Option<FileRecord>, Error> {
+    let registry = archive.registry();
+    let file = archive.block_on(registry.file_by_path(version.id, path))?;
+    if file.is_some() || version.bag {
+        return Ok(file);
+    }
+    let inside = [b"data/", path].concat();
+    Ok(archive.block_on(registry.file_by_path(version.id, &inside))?)
 }
 
 /// Whether what was hashed is what was recorded.
@@ -69,11 +78,16 @@ impl<'a> Reader<'a> {
         file: &FileRecord,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for extent in &file.extents {
-            let reader = self.segment(extent.segment)?;
-            reader.read(extent.offset..extent.offset + extent.length, sink)?;
-        }
-        Ok(())
+        file.extents.iter().try_for_each(|extent| self.extent(extent, sink))
+    }
+
+    pub(crate) fn extent(
+        &mut self,
+        extent: &Extent,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let reader = self.segment(extent.segment)?;
+        reader.read(extent.offset..extent.offset + extent.length, sink)
     }
 
     fn segment(&mut self, id: SegmentId) -> Result<&mut SegmentReader, Error> {
