@@ -564,6 +564,10 @@ pub(crate) async fn apply(
     now: Time,
 ) -> Result<(), Error> {
     if let Some(delete) = &batch.delete {
+        if batch.checkpoint.is_none() {
+            // By it a person is told that the item can no longer be cancelled.
+            return Err(Error::conflict("what is dead has a checkpoint, from which it is ended"));
+        }
         self::delete(connection, item, delete, now).await?;
     }
     erase(connection, &batch.erase).await?;

@@ -2,10 +2,12 @@
 //! two processes have them; only the harness at the end knows which backend it is.
 #![allow(clippy::unwrap_used)]
 
+mod deletion;
 mod world;
 
 use std::collections::HashSet;
 
+use deletion::*;
 use serde_json::json;
 use strongroom_record::*;
 use strongroom_registry::{Error, *};
@@ -676,6 +678,10 @@ mod sqlite {
         lists_are_given_in_pages
         a_draft_is_amended_and_what_it_does_not_use_released
         twenty_thousand_files_read_back_equal
+        nobody_decides_alone
+        nothing_is_released_before_a_journal_told
+        what_a_draft_refers_to_is_kept
+        a_draft_given_up_after_its_record_is_told_first
     }
 
     #[tokio::test]
