@@ -719,18 +719,6 @@ async fn no_more_of(connection: &mut SqliteConnection, object: ObjectId) -> Resu
 
 /// Leaves of files only their leaf hashes.
 async fn erase(connection: &mut SqliteConnection, files: &[Erased]) -> Result<(), Error> {
-    for file in files {
-        for sql in [
-            "DELETE FROM extents WHERE version = $1 AND number = $2",
-            "DELETE FROM files WHERE version = $1 AND number = $2",
-        ] {
-            sqlx::query(sql)
-                .bind(&file.version.0[..])
-                .bind(int(file.number)?)
-                .execute(&mut *connection)
-                .await?;
-        }
-    }
     let statements = row::inserts(
         "INSERT OR IGNORE INTO deleted_files (version, number, leaf) VALUES",
         3,
@@ -740,7 +728,30 @@ async fn erase(connection: &mut SqliteConnection, files: &[Erased]) -> Result<()
             Ok(query.bind(version).bind(int(file.number)?).bind(leaf))
         },
     )?;
-    row::execute(connection, statements).await
+    row::execute(&mut *connection, statements).await?;
+    for files in files.chunk_by(|a, b| a.version == b.version) {
+        let (Some(first), Some(last)) =
+            (files.iter().map(|f| f.number).min(), files.iter().map(|f| f.number).max())
+        else {
+            continue;
+        };
+        for sql in [
+            "DELETE FROM extents WHERE version = $1 AND number BETWEEN $2 AND $3
+               AND number IN (SELECT number FROM deleted_files
+                 WHERE version = $1 AND number BETWEEN $2 AND $3)",
+            "DELETE FROM files WHERE version = $1 AND number BETWEEN $2 AND $3
+               AND number IN (SELECT number FROM deleted_files
+                 WHERE version = $1 AND number BETWEEN $2 AND $3)",
+        ] {
+            sqlx::query(sql)
+                .bind(&files[0].version.0[..])
+                .bind(int(first)?)
+                .bind(int(last)?)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn keep_moves(
@@ -1017,10 +1028,13 @@ async fn may(
     account: &[u8; 16],
     roles: &[&str],
 ) -> Result<(), Error> {
-    let row = sqlx::query("SELECT institution, name, role, state FROM accounts WHERE id = $1")
-        .bind(&account[..])
-        .fetch_optional(connection)
-        .await?;
+    // Locked: what it may do does not change while it is decided by.
+    let row = sqlx::query(
+        "UPDATE accounts SET state = state WHERE id = $1 RETURNING institution, name, role, state",
+    )
+    .bind(&account[..])
+    .fetch_optional(connection)
+    .await?;
     let row = row.ok_or_else(|| forbidden("there is no such account"))?;
     let fields = Fields::new(&row, "accounts");
     let (name, role) = (fields.text("name")?, fields.text("role")?);

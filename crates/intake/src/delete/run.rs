@@ -154,7 +154,12 @@ fn plan(job: &Job<'_>, deletion: &Deletion) -> Result<Batch, Error> {
             if !seen.insert(segment) {
                 continue;
             }
-            match fate(job, segment, &dead)? {
+            // Of an object that goes nothing lives.
+            let fate = match deletion.what {
+                Deleted::Object => Fate::Goes,
+                _ => fate(job, segment, &dead)?,
+            };
+            match fate {
                 Fate::Goes => going.push(segment),
                 Fate::Mixed => delete.rewrite.push(segment),
                 Fate::Stays => {}
