@@ -66,7 +66,9 @@ mod fixity;
 mod ingest;
 mod journal;
 mod keys;
+mod lines;
 mod progress;
+mod rebuild;
 mod record;
 mod request;
 mod restore;
@@ -82,6 +84,7 @@ pub use delete::{
 pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
+pub use rebuild::{RebuildRequest, Rebuilt, look_at_lines, rebuild};
 pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
 pub use restore::read_file;
 pub use runner::{Ended, Runner, Stop};
@@ -111,6 +114,13 @@ pub const FAIL_POINTS: &[&str] = &[
     "repair.done",
     "recode.coded",
     "recode.done",
+    "rebuild.searched",
+    "rebuild.journals",
+    "rebuild.records",
+    "rebuild.segments",
+    "rebuild.shelves-told",
+    "rebuild.whole",
+    "rebuild.named",
     "restore.begun",
     "restore.synced",
     "restore.written",
@@ -126,6 +136,8 @@ pub const FAIL_POINTS: &[&str] = &[
     "delete.moved",
     "delete.rewritten",
     "delete.done",
+    "journal.stored",
+    "journal.kept",
 ];
 
 /// A lease lasts so long without renewal, in seconds.

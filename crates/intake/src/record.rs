@@ -1,23 +1,21 @@
 //! The record of a version: JSON Lines, sealed in segments of its own, the head last.
 
+use crate::Error;
+use crate::lines::Lines;
 use crate::runner::Job;
-use crate::{Error, segment};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use strongroom_digest::{Algorithm, Hasher};
-use strongroom_record::json::canonical;
 use strongroom_record::{
     FileRecord, Merkle, MerkleRoot, ObjectName, SegmentId, SegmentKind, Sha256, VersionId,
 };
-use strongroom_registry::{Batch, EventsOf};
-use strongroom_vault::Put;
+use strongroom_registry::EventsOf;
 
+/// What a part says first of itself.
+pub(crate) const PART: &str = "version record";
+/// What a head says.
+pub(crate) const HEAD: &str = "version record head";
 /// Rows that are asked of the registry at once.
 const PAGE: u32 = 1000;
-/// Plaintext of one part at most.
-const PART_BYTES: u64 = 32 << 20;
-/// A line is never longer; further extents of a file go on in further lines.
-const LINE_BYTES_MAX: usize = 1 << 20;
 /// Extents of one line, so that it stays below the bound.
 const LINE_EXTENTS: usize = 8000;
 
@@ -63,7 +61,7 @@ pub(crate) fn store(job: &Job<'_>, subject: &Subject<'_>) -> Result<Recorded, Er
         "revision": [revision.0.to_string(), revision.1.to_string()],
         "bag": subject.bag,
     });
-    let mut parts = Parts { job, version, about, put: None, hasher: None, stored: Vec::new() };
+    let mut parts = Lines::new(job, SegmentKind::Record, Some(version), PART, about);
     if let Some(object) = job.item.object {
         let mut after = 0;
         loop {
@@ -91,7 +89,7 @@ pub(crate) fn store(job: &Job<'_>, subject: &Subject<'_>) -> Result<Recorded, Er
             merkle.push(&file.leaf());
             files += 1;
             bytes += file.size;
-            parts.file(file)?;
+            file_lines(&mut parts, file)?;
         }
         if page.is_empty() {
             gone += deleted.before(end, &mut parts, &mut merkle)?;
@@ -99,22 +97,35 @@ pub(crate) fn store(job: &Job<'_>, subject: &Subject<'_>) -> Result<Recorded, Er
         }
         next = end + 1;
     }
-    parts.end()?;
     let root = merkle.root();
-    let listed: Vec<_> = parts.stored.iter().map(|(id, sha256)| json!([id, sha256])).collect();
-    let mut head = parts.about.clone();
-    head["strongroom"] = "version record head".into();
-    head["parts"] = listed.into();
-    head["files"] = files.to_string().into();
-    if gone > 0 {
-        head["deleted"] = gone.to_string().into();
+    let mut segments = Vec::new();
+    let (head, sha256) = parts.finish(HEAD, |head| {
+        let parts = head["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        segments = parts.iter().filter_map(|part| part[0].as_str()?.parse().ok()).collect();
+        head["files"] = files.to_string().into();
+        if gone > 0 {
+            head["deleted"] = gone.to_string().into();
+        }
+        head["files_root"] = root.root.to_string().into();
+    })?;
+    segments.push(head);
+    Ok(Recorded { head, sha256, revision, root, files, bytes, segments })
+}
+
+fn file_lines(parts: &mut Lines<'_>, file: &FileRecord) -> Result<(), Error> {
+    let mut first = file.clone();
+    let later = first.extents.split_off(file.extents.len().min(LINE_EXTENTS));
+    let mut line = first.to_json();
+    line["line"] = "file".into();
+    parts.line(&line)?;
+    for extents in later.chunks(LINE_EXTENTS) {
+        let extents: Value = extents
+            .iter()
+            .map(|e| json!([e.segment, e.offset.to_string(), e.length.to_string()]))
+            .collect();
+        parts.line(&json!({"line": "extents", "id": file.id, "extents": extents}))?;
     }
-    head["files_root"] = root.root.to_string().into();
-    head["hash"] = "sha256".into();
-    let text = line_of(&head)?;
-    let (head, _) = parts.whole(&text)?;
-    let segments = parts.stored.iter().map(|(id, _)| *id).chain([head]).collect();
-    Ok(Recorded { head, sha256: Sha256::of(&text), revision, root, files, bytes, segments })
+    Ok(())
 }
 
 /// The deleted files of a version, in the order of their numbers.
@@ -131,7 +142,7 @@ impl Deleted<'_> {
     fn before(
         &mut self,
         number: u64,
-        parts: &mut Parts<'_>,
+        parts: &mut Lines<'_>,
         merkle: &mut Merkle,
     ) -> Result<u64, Error> {
         let mut count = 0;
@@ -156,98 +167,5 @@ impl Deleted<'_> {
             self.page.pop_front();
             count += 1;
         }
-    }
-}
-
-/// The record's text, cut into segments.
-struct Parts<'a> {
-    job: &'a Job<'a>,
-    version: VersionId,
-    /// What each segment says first of itself.
-    about: Value,
-    put: Option<Put>,
-    hasher: Option<Hasher>,
-    stored: Vec<(SegmentId, Sha256)>,
-}
-
-impl Parts<'_> {
-    fn file(&mut self, file: &FileRecord) -> Result<(), Error> {
-        let mut first = file.clone();
-        let later = first.extents.split_off(file.extents.len().min(LINE_EXTENTS));
-        let mut line = first.to_json();
-        line["line"] = "file".into();
-        self.line(&line)?;
-        for extents in later.chunks(LINE_EXTENTS) {
-            let extents: Value = extents
-                .iter()
-                .map(|e| json!([e.segment, e.offset.to_string(), e.length.to_string()]))
-                .collect();
-            self.line(&json!({"line": "extents", "id": file.id, "extents": extents}))?;
-        }
-        Ok(())
-    }
-
-    fn line(&mut self, value: &Value) -> Result<(), Error> {
-        let text = line_of(value)?;
-        if self.put.as_ref().is_some_and(|put| put.bytes() + text.len() as u64 > PART_BYTES) {
-            self.end()?;
-        }
-        if self.put.is_none() {
-            let mut first = self.about.clone();
-            first["strongroom"] = "version record".into();
-            first["part"] = self.stored.len().into();
-            self.put = Some(self.begin()?);
-            self.hasher = Some(Hasher::new(Algorithm::Sha256));
-            let first = line_of(&first)?;
-            self.push(&first)?;
-        }
-        self.push(&text)
-    }
-
-    fn push(&mut self, text: &[u8]) -> Result<(), Error> {
-        if let (Some(put), Some(hasher)) = (&mut self.put, &mut self.hasher) {
-            hasher.update(text);
-            put.push(text)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the present part.
-    fn end(&mut self) -> Result<(), Error> {
-        let (Some(put), Some(hasher)) = (self.put.take(), self.hasher.take()) else {
-            return Ok(());
-        };
-        let sha256 = Sha256::from_slice(hasher.finish().as_bytes())?;
-        let id = self.commit(put)?;
-        self.stored.push((id, sha256));
-        Ok(())
-    }
-
-    /// A segment of one text.
-    fn whole(&mut self, text: &[u8]) -> Result<(SegmentId, Sha256), Error> {
-        let mut put = self.begin()?;
-        put.push(text)?;
-        Ok((self.commit(put)?, Sha256::of(text)))
-    }
-
-    fn begin(&self) -> Result<Put, Error> {
-        segment::begin(self.job, Some(self.version), SegmentKind::Record)
-    }
-
-    fn commit(&self, put: Put) -> Result<SegmentId, Error> {
-        let durable = segment::finish(self.job, put)?;
-        let id = durable.id;
-        fail::fail_point!("deposit.record-part-synced");
-        self.job.commit(Batch { durable: vec![durable], ..Batch::default() })?;
-        Ok(id)
-    }
-}
-
-fn line_of(value: &Value) -> Result<Vec<u8>, Error> {
-    let mut text = canonical(value)?;
-    text.push(b'\n');
-    match text.len() <= LINE_BYTES_MAX {
-        true => Ok(text),
-        false => Err(Error::Internal(format!("a record's line of {} bytes", text.len()))),
     }
 }

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::archive::{now, random_id};
 use crate::runner::Job;
 use serde_json::Value;
-use strongroom_record::{SegmentId, SegmentKind, VersionId};
+use strongroom_record::{ObjectId, SegmentId, SegmentKind, VersionId};
 use strongroom_registry::{Batch, DurableSegment, NewSegment};
 use strongroom_vault::{Put, PutSpec, Stored};
 
@@ -12,16 +12,16 @@ use strongroom_vault::{Put, PutSpec, Stored};
 pub(crate) fn begin(
     job: &Job<'_>,
     version: Option<VersionId>,
+    object: Option<ObjectId>,
     kind: SegmentKind,
 ) -> Result<Put, Error> {
     let archive = job.archive;
     let institution = job.item.institution;
     let registry = archive.registry();
     let (generation, seal_to) = archive.seal_to(institution)?;
-    let coding = archive.block_on(registry.coding_for(job.item.object, institution))?;
+    let coding = archive.block_on(registry.coding_for(object, institution))?;
     let number = archive.block_on(registry.next_coding_number())?;
     let segment = SegmentId(random_id());
-    let object = job.item.object;
     let begin =
         NewSegment { id: segment, version, object, institution, kind, generation, coding, number };
     job.commit(Batch { begin_segments: vec![begin], ..Batch::default() })?;

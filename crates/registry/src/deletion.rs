@@ -520,23 +520,6 @@ impl Registry {
         Ok(files)
     }
 
-    /// Notes that a journal told of the institution's tombstones so far.
-    pub async fn tombstones_told(
-        &self,
-        institution: InstitutionId,
-        journal: [u8; 16],
-    ) -> Result<(), Error> {
-        let mut tx = self.write().await?;
-        sqlx::query(
-            "UPDATE tombstones SET journal = $2 WHERE institution = $1 AND journal IS NULL",
-        )
-        .bind(&institution.0[..])
-        .bind(&journal[..])
-        .execute(&mut *tx)
-        .await?;
-        Ok(tx.commit().await?)
-    }
-
     /// Queues a deletion that waits for a worker that has the key: the caller has it. `false` where it
     /// does not wait for that.
     pub async fn wake(&self, id: WorkId, now: Time) -> Result<bool, Error> {

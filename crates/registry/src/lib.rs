@@ -40,8 +40,10 @@ mod deletion;
 mod error;
 mod events;
 mod files;
+mod journal;
 mod objects;
 mod open;
+mod rebuild;
 mod row;
 mod segments;
 mod status;
@@ -54,7 +56,9 @@ pub use deletion::{
     TombstoneKind,
 };
 pub use error::Error;
+pub use journal::{ARCHIVE_NAME, Existing, Journal, Row, RowsOf, TABLES, Table};
 pub use open::{Options, Registry, SCHEMA_VERSION};
+pub use rebuild::{Dead, FoundSegment, FoundVersion};
 pub use types::{
     Account, Archive, Batch, ChainReport, Checked, Committed, DurableSegment, Enqueued, EventsOf,
     Finish, IdKind, Institution, NewDraft, NewSegment, NewWork, Object, ObjectSummary, Publish,

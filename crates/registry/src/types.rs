@@ -107,6 +107,8 @@ words! {
     Abandoned = "abandoned",
     /// Deleted: no listing has it, and of its files only the leaf hashes are left.
     Deleted = "deleted",
+    /// Known from a journal, its record is being looked for on the shelves, or is being read.
+    Rebuilding = "rebuilding",
 }
 
 /// One place that keeps shards.
@@ -420,6 +422,8 @@ pub struct Batch {
     pub checkpoint: Option<Value>,
     /// What a person should know.
     pub note: Option<String>,
+    /// A journal that is stored; the tombstones of which it tells are told of from now on.
+    pub journal: Option<crate::Journal>,
     /// What happened, chained to the item's institution.
     pub events: Vec<EventDraft>,
     /// Delete what was approved; `tombstones` tell of it.

@@ -285,7 +285,11 @@ pub(crate) fn stages(kind: WorkKind) -> &'static [Stage] {
         WorkKind::Ingest => {
             &[Stage::Inspect, Stage::Store, Stage::Validate, Stage::Record, Stage::Publish]
         }
-        WorkKind::Restore | WorkKind::Fixity | WorkKind::Repair | WorkKind::Recode => &[Stage::Run],
+        WorkKind::Restore
+        | WorkKind::Fixity
+        | WorkKind::Repair
+        | WorkKind::Recode
+        | WorkKind::Journal => &[Stage::Run],
         WorkKind::Delete => &[Stage::Run, Stage::Rewrite],
     }
 }

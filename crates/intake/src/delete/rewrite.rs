@@ -119,7 +119,9 @@ impl Copier<'_> {
         };
         let put = match &mut self.open {
             Some(put) => put,
-            none => none.insert(segment::begin(job, self.version, SegmentKind::Data)?),
+            none => {
+                none.insert(segment::begin(job, self.version, job.item.object, SegmentKind::Data)?)
+            }
         };
         let (start, to_start) = (extent.start, put.bytes());
         self.moves.push(Move { segment, start, to_segment: put.segment(), to_start });

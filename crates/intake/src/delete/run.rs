@@ -336,7 +336,7 @@ fn erase(job: &Job<'_>, deletion: &Deletion) -> Result<(), Error> {
 fn release(job: &Job<'_>, at: &mut Checkpoint) -> Result<(), Error> {
     let registry = job.archive.registry();
     if job.archive.block_on(registry.tombstones_untold(job.item.institution))? {
-        crate::journal::keep(job, job.item.institution)?;
+        crate::journal::keep(job)?;
     }
     fail::fail_point!("delete.journalled");
     loop {

@@ -79,6 +79,32 @@ pub(super) async fn nobody_decides_alone(a: &Registry, b: &Registry) {
     assert_eq!((known.asked_by, known.decided_by), (Some(ada), Some(bob)));
 }
 
+/// Keeps a journal of all that happened so far.
+async fn tell(registry: &Registry, world: &World, lease: &Lease) -> Lease {
+    let number = registry.next_coding_number().await.unwrap();
+    let segment = world.segment(fresh(), SegmentKind::Journal, number);
+    let segment = NewSegment { version: None, object: None, ..segment };
+    let journal = Journal {
+        id: fresh::<WorkId>().0,
+        institution: world.institution,
+        number: registry.next_journal().await.unwrap(),
+        whole: true,
+        first_event: 1,
+        last_event: registry.event_head(world.institution).await.unwrap().sequence,
+        before: registry.last_journal(world.institution).await.unwrap().map(|last| last.id),
+        head: segment.id,
+        head_sha256: Sha256([1; 32]),
+        created: NOW,
+    };
+    let batch = Batch {
+        durable: vec![world.durable(&segment, 10)],
+        begin_segments: vec![segment],
+        journal: Some(journal),
+        ..Batch::default()
+    };
+    registry.commit(lease, NOW, SECONDS, batch).await.unwrap().lease
+}
+
 /// A version, and an approved deletion under its lease.
 async fn approved(a: &Registry, world: &World) -> (VersionId, Lease) {
     let lease = world.taken(a).await;
@@ -122,7 +148,7 @@ pub(super) async fn nothing_is_released_before_a_journal_told(a: &Registry, b: &
     // What is dead is ended, never given up.
     let cancelled = b.cancel(lease.work, NOW, EventDraft::new(EventKind::Cancellation)).await;
     assert!(matches!(cancelled, Err(Error::Conflict { .. })), "{cancelled:?}");
-    a.tombstones_told(world.institution, [7; 16]).await.unwrap();
+    let lease = tell(a, &world, &lease).await;
     a.commit(&lease, NOW, SECONDS, release()).await.unwrap();
     for id in ids {
         assert_eq!(b.segment(id).await.unwrap().unwrap().state, SegmentState::Released);
@@ -153,7 +179,7 @@ pub(super) async fn what_a_draft_refers_to_is_kept(a: &Registry, b: &Registry) {
         ..Batch::default()
     };
     let draft = a.commit(&draft, NOW, SECONDS, batch).await.unwrap().lease;
-    b.tombstones_told(world.institution, [7; 16]).await.unwrap();
+    let lease = tell(b, &world, &lease).await;
     let batch = Batch { release_deleted: ids, ..Batch::default() };
     let lease = b.commit(&lease, NOW, SECONDS, batch).await.unwrap().lease;
     assert_eq!(b.segment(data).await.unwrap().unwrap().state, SegmentState::Durable);
@@ -201,7 +227,7 @@ pub(super) async fn a_draft_given_up_after_its_record_is_told_first(a: &Registry
     assert!(a.tombstones_untold(world.institution).await.unwrap());
     let (item, lease) = take(b, None, NOW).await.unwrap();
     assert_eq!((item.kind, item.id.0), (WorkKind::Delete, id.0));
-    b.tombstones_told(world.institution, [7; 16]).await.unwrap();
+    let lease = tell(b, &world, &lease).await;
     let batch = Batch { release_deleted: vec![record.id], ..Batch::default() };
     b.commit(&lease, NOW, SECONDS, batch).await.unwrap();
     assert_eq!(b.segment(record.id).await.unwrap().unwrap().state, SegmentState::Released);
