@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use strongroom_registry::{Account, Registry};
+use strongroom_record::{SegmentKind, SegmentState};
+use strongroom_registry::{Account, Registry, Segment, SegmentsOf};
 
 struct Archive {
     place: tempfile::TempDir,
@@ -79,6 +80,22 @@ impl Archive {
         assert!(back == *files, "{version} came back with other bytes");
     }
 
+    /// Durable segments of data and records; journals come with each process.
+    fn durable(&self) -> usize {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let path = self.path("archive/strongroom.db");
+            let registry = Registry::open(&path, Default::default()).await.unwrap();
+            let all = registry.segments_of(SegmentsOf::All, None, 10_000).await.unwrap();
+            registry.close().await;
+            let kept = |s: &&Segment| {
+                s.state == SegmentState::Durable
+                    && matches!(s.kind, SegmentKind::Data | SegmentKind::Record)
+            };
+            all.iter().filter(kept).count()
+        })
+    }
+
     fn account(&self, institution: &str, name: &str, role: &str) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -98,6 +115,15 @@ impl Archive {
             assert!(registry.create_account(&account).await.unwrap());
             registry.close().await;
         });
+    }
+
+    /// The registry is lost, and made anew from the shelves.
+    fn rebuild(&self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(self.path(&format!("archive/strongroom.db{suffix}")));
+        }
+        let from = ["--from", "archive/shelves/a", "--from", "archive/shelves/b"];
+        self.run(&[&["rebuild"], &from[..]].concat(), 0);
     }
 
     /// Everything that must hold whatever was deleted.
@@ -216,6 +242,13 @@ fn what_is_deleted_is_gone_and_what_lives_comes_back() {
     };
     assert_eq!(root_of("relocation"), root_of("ingestion end"));
 
+    // A rebuild does not raise the dead.
+    archive.rebuild();
+    archive.run(&["restore", "local/x@1", "--to", "gone"], 1);
+    archive.comes_back("local/x@2", &second);
+    archive.comes_back("local/x@3", &third);
+    archive.is_sound();
+
     // Numbers are not given again, and a file that was deleted may come anew.
     third.insert("small-06".into(), first["small-06"].clone());
     archive.deposit(&third);
@@ -230,19 +263,25 @@ fn what_is_deleted_is_gone_and_what_lives_comes_back() {
     let status = archive.json(&["status"], 0);
     assert_eq!((&status["objects"], &status["files"]), (&0.into(), &0.into()), "{status}");
     assert!(status["pending_bytes"].as_u64().unwrap() > 3_000_000, "{status}");
-    assert!(status["segments"].get("durable").is_none(), "{status}");
+    assert_eq!(archive.durable(), 0);
+    let listed = archive.json(&["delete", "list"], 0);
+    assert!(listed[3]["pending_bytes"].as_u64().unwrap() > 3_000_000, "{listed}");
     archive.deposit(&first);
     archive.comes_back("local/x@1", &first);
     recovers(&archive, "local/x@1", &first);
     assert_ne!(archive.json(&["object", "show", "local/x"], 0)["id"], before);
     archive.is_sound();
 
-    // No path of what is dead is in the tables of files.
+    let id = archive.json(&["object", "show", "local/x"], 0)["id"].clone();
+    archive.rebuild();
+    assert_eq!(archive.json(&["object", "show", "local/x"], 0)["id"], id);
+    archive.comes_back("local/x@1", &first);
+    archive.is_sound();
+
     let listed = archive.json(&["delete", "list"], 0);
     assert_eq!(listed.as_array().unwrap().len(), 4);
     for row in listed.as_array().unwrap() {
         assert_eq!((&row["status"], &row["decision"]), (&"succeeded".into(), &"forced".into()));
-        assert!(row["pending_bytes"].as_u64().unwrap() > 0, "{row}");
     }
 }
 
@@ -397,7 +436,7 @@ mod killed {
                 .iter()
                 .map(|name| format!("{name} {}", status[name]))
                 .collect();
-            picture.push(format!("durable {}", status["segments"]["durable"]));
+            picture.push(format!("durable {}", self.durable()));
             picture.extend(self.told());
             picture
         }
@@ -444,6 +483,34 @@ mod killed {
     }
 
     #[test]
+    fn a_rebuild_after_a_kill_raises_no_dead() {
+        let [first, second, third] = versions();
+        let deletions: [&[&str]; 2] =
+            [&["local/x@1"], &["local/x", "--file", "small-08", "--all-versions"]];
+        for (args, one_file) in deletions.into_iter().zip([false, true]) {
+            let moments = ["journalled", "copied", "recorded", "moved", "rewritten", "done"];
+            for moment in moments.map(|moment| format!("delete.{moment}")) {
+                let archive = Archive::new();
+                [&first, &second, &third].iter().for_each(|files| archive.deposit(files));
+                assert!(archive.dies(&moment, 1, &forced(args)), "{moment} is not met");
+                archive.rebuild();
+                for (number, files) in (1..).zip([&first, &second, &third]) {
+                    let (version, mut files) = (format!("local/x@{number}"), files.clone());
+                    if number == 1 && !one_file {
+                        archive.run(&["restore", &version, "--to", "gone"], 1);
+                        continue;
+                    }
+                    if one_file {
+                        files.remove("small-08").unwrap();
+                    }
+                    archive.comes_back(&version, &files);
+                }
+                archive.is_sound();
+            }
+        }
+    }
+
+    #[test]
     fn a_draft_given_up_after_its_record_was_stored_stays_dead() {
         let archive = Archive::new();
         let [first, second, _] = versions();
@@ -458,12 +525,11 @@ mod killed {
             true => archive.json(&["work", "list", "--status", "queued"], 0),
             false => items,
         };
-        let durable = || archive.json(&["status"], 0)["segments"]["durable"].as_u64().unwrap();
-        let before = durable();
+        let before = archive.durable();
         archive.run(&["work", "cancel", items[0]["id"].as_str().unwrap()], 0);
-        assert_eq!(durable(), before, "a segment was released before a journal told of it");
+        assert_eq!(archive.durable(), before, "a segment was released before a journal told of it");
         archive.run(&["work", "run"], 0);
-        assert!(durable() < before);
+        assert!(archive.durable() < before);
         assert_eq!(archive.json(&["delete", "list"], 0)[0]["decision"], "cancelled");
         archive.comes_back("local/x", &first);
         archive.is_sound();
