@@ -237,8 +237,8 @@ fn what_is_deleted_is_gone_and_what_lives_comes_back() {
     let events = archive.json(&["object", "events", "local/x"], 0);
     let root_of = |kind: &str| {
         let of_kind = events.as_array().unwrap().iter().filter(|e| e["type"] == kind);
-        let third = of_kind.filter(|e| e["detail"]["version"] == 3);
-        third.last().unwrap()["files_root"].clone()
+        let mut third = of_kind.filter(|e| e["detail"]["version"] == 3);
+        third.next_back().unwrap()["files_root"].clone()
     };
     assert_eq!(root_of("relocation"), root_of("ingestion end"));
 
