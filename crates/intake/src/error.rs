@@ -58,7 +58,7 @@ codes! {
     /// The account may not do this.
     Forbidden = "not-allowed", "Let another administrator of the institution decide; `strongroom delete list` shows who asked.";
     /// What was approved is not what is there.
-    Outdated = "deletion-outdated", "Cancel the work item, look at what is there now, and ask for the deletion anew.";
+    Outdated = "deletion-outdated", "Cancel the work item, look at what is there now, and ask anew.";
     /// Another worker has the item now.
     LeaseLost = "lease-lost", "Nothing: another worker goes on with it.";
     /// A person interrupted the work.

@@ -78,9 +78,29 @@ impl<'a> Reader<'a> {
         file: &FileRecord,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        file.extents.iter().try_for_each(|extent| self.extent(extent, sink))
+        self.read_from(file, 0, sink)
     }
 
+    /// The bytes of a file from byte `from` on.
+    pub(crate) fn read_from(
+        &mut self,
+        file: &FileRecord,
+        from: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut before = 0;
+        for extent in &file.extents {
+            let skip = from.saturating_sub(before).min(extent.length);
+            before += extent.length;
+            if skip < extent.length {
+                let (offset, length) = (extent.offset + skip, extent.length - skip);
+                self.extent(&Extent { offset, length, ..*extent }, sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of an extent.
     pub(crate) fn extent(
         &mut self,
         extent: &Extent,
