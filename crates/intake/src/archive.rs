@@ -238,8 +238,10 @@ impl Archive {
         if queued.item.status != WorkStatus::Trouble {
             return Ok(queued.item);
         }
-        match queued.item.note.starts_with("source-") {
-            // The source may be another one now, so nothing that was read of it counts.
+        let moved_on = queued.item.object != Some(object.id);
+        match queued.item.note.starts_with("source-") || moved_on {
+            // The source may be another one now, so nothing that was read of it counts; or the object
+            // was deleted, and this name is another's.
             true => {
                 self.cancel(queued.item.id)?;
                 Ok(self.block_on(registry.enqueue(new, now()))?.item)
@@ -253,7 +255,7 @@ impl Archive {
         let version = request.version.parse()?;
         let version = self.block_on(self.registry().version(version))?;
         let missing = || Error::NotFound { what: "version", name: request.version.clone() };
-        let version = version.ok_or_else(missing)?;
+        let version = version.filter(|v| v.state == VersionState::Published).ok_or_else(missing)?;
         let object = self.block_on(self.registry().object(version.object))?.ok_or_else(missing)?;
         let to = std::path::absolute(&request.to)
             .map_err(|source| Error::Unwritable { path: request.to.clone(), source })?;

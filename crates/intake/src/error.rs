@@ -59,6 +59,10 @@ codes! {
     Ambiguous = "ambiguous", "Give more of the identifier.";
     /// The request makes no sense.
     Usage = "usage", "See --help.";
+    /// The account may not do this.
+    Forbidden = "not-allowed", "Let another administrator of the institution decide; `strongroom delete list` shows who asked.";
+    /// What was approved is not what is there.
+    Outdated = "deletion-outdated", "Cancel the work item, look at what is there now, and ask anew.";
     /// Another worker has the item now.
     LeaseLost = "lease-lost", "Nothing: another worker goes on with it.";
     /// A person interrupted the work.
@@ -247,6 +251,8 @@ impl Error {
             Error::Registry(strongroom_registry::Error::LeaseLost { .. }) => Code::LeaseLost,
             Error::Registry(strongroom_registry::Error::NotFound { .. }) => Code::NotFound,
             Error::Registry(strongroom_registry::Error::OverQuota { .. }) => Code::Quota,
+            Error::Registry(strongroom_registry::Error::Forbidden { .. }) => Code::Forbidden,
+            Error::Registry(strongroom_registry::Error::Outdated { .. }) => Code::Outdated,
             Error::Registry(strongroom_registry::Error::ReadOnly) => Code::RegistryBehind,
             Error::Registry(_) => Code::Registry,
             Error::Key { .. } => Code::Key,
@@ -271,7 +277,10 @@ impl Error {
 
     /// Whether the answer is no (invalid, damaged, not found), rather than that it could not be told.
     pub fn is_no(&self) -> bool {
-        matches!(self.code(), Code::SourceRefused | Code::SegmentLost | Code::NotFound)
+        matches!(
+            self.code(),
+            Code::SourceRefused | Code::SegmentLost | Code::NotFound | Code::Forbidden
+        )
     }
 }
 

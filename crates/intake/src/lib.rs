@@ -1,5 +1,5 @@
-//! The durable steps of ingest, restoration, fixity, repair and recoding; of reclaiming, emptying and
-//! rebalancing shelves.
+//! The durable steps of ingest, restoration, deletion, fixity, repair and recoding; of reclaiming, emptying
+//! and rebalancing shelves.
 //!
 //! [`Archive`] joins a registry, a vault and keys. [`Archive::deposit`] and its sisters only queue
 //! work; [`Runner`] leases what is queued and does it, step by step, each step's outcome committed
@@ -41,6 +41,16 @@
 //! each shard before it is wanted no longer where it stood. [`scan_shelf`] compares what is on a shelf with what
 //! is counted. All this, fixity, repair and recoding wait between two bounded steps for whoever deposits or
 //! restores, in any process, and can be paused and bounded ([`Archive::pause`], [`Archive::set_background_rate`]).
+//! # One deletion
+//!
+//! ```text
+//! asked ─► approved by another administrator (or forced, where there is none) ─► dead: one transaction with
+//! tombstones ─► told in a journal ─► released ─► living bytes of mixed segments moved, records stored
+//! anew ─► told ─► released
+//! ```
+//!
+//! What goes is pinned when it is asked for, and is refused where it is not that anymore. From the
+//! transaction on nothing lists, reads or shares it, and it cannot be cancelled, only ended.
 //!
 //! # Failure modes
 //!
@@ -55,11 +65,14 @@
 //! | a shard is moved while it is read | where it stands now is asked for, and reading goes on |
 //! | this process dies while it reclaims | what was copied and not committed is rubbish of its log; the next goes on |
 //! | a shelf is missing while others are reclaimed | what waits on it waits until it returns |
+//! | a deletion wants to rewrite, and this worker has no key | the item waits for one that has it |
+//! | an object changed between asking for its deletion and doing it | trouble queue; nothing was deleted |
 //! | this process dies between naming a restored target and saying so | the next run knows the target by its identity |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accounts;
 mod archive;
+mod delete;
 mod error;
 mod fixity;
 mod ingest;
@@ -75,11 +88,16 @@ mod record;
 mod request;
 mod restore;
 mod runner;
+mod segment;
 mod shelves;
 mod source;
 
 pub use accounts::{ShelfScan, scan_shelf};
 pub use archive::{Archive, Opened, Options};
+pub use delete::{
+    DELETED_VERSIONS_MAX, Deleted, DeletedFile, DeletedVersion, Deletion, DeletionTarget,
+    REASON_BYTES_MAX,
+};
 pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
@@ -133,6 +151,16 @@ pub const FAIL_POINTS: &[&str] = &[
     "restore.written",
     "restore.whole",
     "restore.renamed",
+    "delete.planned",
+    "delete.dead",
+    "delete.erased",
+    "delete.journalled",
+    "delete.released",
+    "delete.copied",
+    "delete.recorded",
+    "delete.moved",
+    "delete.rewritten",
+    "delete.done",
     "journal.stored",
     "journal.kept",
 ];

@@ -4,15 +4,14 @@
 //! one line, is stored last and lists them by id and SHA-256. Without a head nothing exists. Written as a
 //! stream, and read as one.
 
-use crate::Error;
-use crate::archive::{now, random_id};
 use crate::runner::Job;
+use crate::{Error, segment};
 use serde_json::{Value, json};
 use strongroom_digest::{Algorithm, Hasher};
 use strongroom_record::json::canonical;
 use strongroom_record::{SegmentId, SegmentKind, Sha256, VersionId};
-use strongroom_registry::{Batch, DurableSegment, NewSegment};
-use strongroom_vault::{Put, PutSpec, Stored};
+use strongroom_registry::Batch;
+use strongroom_vault::Put;
 
 /// Plaintext of one part at most.
 const PART_BYTES: u64 = 32 << 20;
@@ -105,48 +104,18 @@ impl<'a> Lines<'a> {
     }
 
     fn begin(&self) -> Result<Put, Error> {
-        let (job, archive) = (self.job, self.job.archive);
-        let institution = job.item.institution;
-        let registry = archive.registry();
-        let (generation, seal_to) = archive.seal_to(institution)?;
-        let object = self.version.and(job.item.object);
-        let coding = archive.block_on(registry.coding_for(object, institution))?;
-        let number = archive.block_on(registry.next_coding_number())?;
-        let segment = SegmentId(random_id());
-        let begin = NewSegment {
-            id: segment,
-            version: self.version,
-            object,
-            institution,
-            kind: self.kind,
-            generation,
-            coding,
-            number,
-        };
-        job.commit(Batch { begin_segments: vec![begin], ..Batch::default() })?;
-        let accept_degraded =
-            job.item.request.get("accept_degraded").and_then(Value::as_bool).unwrap_or(false);
-        Ok(archive.vault().put(PutSpec {
-            segment,
-            kind: self.kind,
-            institution,
-            generation,
-            seal_to,
-            coding,
-            number,
-            accept_degraded,
-        }))
+        let object = self.version.and(self.job.item.object);
+        segment::begin(self.job, self.version, object, self.kind)
     }
 
     fn commit(&self, put: Put) -> Result<SegmentId, Error> {
-        let writer = self.job.archive.writer(self.job.item.institution)?;
-        let Stored { segment, bytes, coding, number, placements } = put.finish(&writer, now())?;
-        let durable = DurableSegment { id: segment, bytes, coding, number, placements };
+        let durable = segment::finish(self.job, put)?;
+        let id = durable.id;
         if self.kind == SegmentKind::Record {
             fail::fail_point!("deposit.record-part-synced");
         }
         self.job.commit(Batch { durable: vec![durable], ..Batch::default() })?;
-        Ok(segment)
+        Ok(id)
     }
 }
 

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use strongroom_record::{
-    EventDraft, EventKind, Lease, Outcome, WorkId, WorkItem, WorkKind, WorkStatus,
+    EventDraft, EventKind, Lease, Outcome, Stage, WorkId, WorkItem, WorkKind, WorkStatus,
 };
-use strongroom_registry::{Batch, Committed, Finish};
+use strongroom_registry::{Batch, Committed, Finish, WorkFilter};
 
 /// How long a worker waits before it asks again for work that another process holds.
 pub(crate) const POLL: Duration = Duration::from_millis(200);
 /// A lease is renewed so often; well below [`LEASE_SECONDS`].
 const RENEWAL: Duration = Duration::from_secs(15);
+/// Waiting items that are asked of the registry at once.
+const WAITING_PAGE: u32 = 1000;
 /// What one that stays tells the shelves so often, beside when it ends.
 const JOURNAL_EVERY: Duration = Duration::from_secs(15 * 60);
 /// Kinds of work that this runner does.
@@ -27,6 +29,7 @@ const KINDS: &[WorkKind] = &[
     WorkKind::Reclaim,
     WorkKind::Drain,
     WorkKind::Rebalance,
+    WorkKind::Delete,
     WorkKind::Journal,
 ];
 
@@ -122,6 +125,9 @@ impl Runner {
             }
             let item = self.item(id)?;
             let waits = matches!(item.status, WorkStatus::Queued | WorkStatus::Running);
+            if self.wake(&item)? {
+                continue;
+            }
             if !waits {
                 return Ok(Ended { item, error: None });
             }
@@ -141,6 +147,7 @@ impl Runner {
         stay: bool,
         told: &mut dyn FnMut(Ended) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.wake_all()?;
         let mut journals = Instant::now();
         while !self.stop.stopped() {
             match self.try_one(None)? {
@@ -158,6 +165,31 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// Queues a deletion that waits for a worker that has the key, where this one has it.
+    fn wake(&self, item: &WorkItem) -> Result<bool, Error> {
+        if (item.status, item.stage) != (WorkStatus::Waiting, Stage::Rewrite)
+            || self.archive.secrets(item.institution).is_err()
+        {
+            return Ok(false);
+        }
+        Ok(self.archive.block_on(self.archive.registry().wake(item.id, now()))?)
+    }
+
+    fn wake_all(&self) -> Result<(), Error> {
+        let (status, kind) = (Some(WorkStatus::Waiting), Some(WorkKind::Delete));
+        let filter = WorkFilter { status, kind, ..WorkFilter::default() };
+        let mut after = None;
+        loop {
+            let page = self.archive.registry().work_list(filter, after, WAITING_PAGE);
+            let page = self.archive.block_on(page)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            for item in &page {
+                self.wake(item)?;
+            }
+        }
     }
 
     /// Tells the shelves what they were not told yet: the last thing a process does, and from time to
@@ -257,8 +289,8 @@ impl Runner {
             WorkKind::Reclaim => crate::reclaim::run(job),
             WorkKind::Drain => crate::moving::drain(job),
             WorkKind::Rebalance => crate::moving::rebalance(job),
+            WorkKind::Delete => crate::delete::run(job),
             WorkKind::Journal => crate::journal::run(job),
-            WorkKind::Delete => Err(Error::Internal("deletion is not done by this worker".into())),
         }
     }
 

@@ -33,10 +33,18 @@ words! {
     Policy = "policy assignment",
     /// A person gave work up.
     Cancellation = "cancellation",
+    /// A deletion was asked for.
+    DeletionRequest = "deletion request",
+    /// It was approved by another account, or forced where there is none.
+    DeletionApproval = "deletion approval",
+    /// It was refused, or withdrawn.
+    DeletionRefusal = "deletion refusal",
     /// Something was deleted.
     Deletion = "deletion",
     /// Shelves were reclaimed, drained, rebalanced or set otherwise.
     Storage = "storage management",
+    /// Living bytes were moved out of segments that held deleted ones too.
+    Relocation = "relocation",
     /// Shelves, accounts or settings of the archive changed.
     Administration = "administration",
     /// The registry was rebuilt from the shelves.

@@ -41,6 +41,8 @@ words! {
     Record = "record",
     /// Publish the version.
     Publish = "publish",
+    /// Move living bytes out of segments that hold deleted ones too.
+    Rewrite = "rewrite",
     /// The work of an item that has one stage.
     Run = "run",
 }
@@ -48,6 +50,8 @@ words! {
 words! {
     /// What is happening to a work item.
     WorkStatus, "status",
+    /// Waits for a person's word, or, at stage `rewrite`, for a worker that has the key. Nobody leases it.
+    Waiting = "waiting",
     /// Waits for a worker.
     Queued = "queued",
     /// A worker has, or had, its lease.

@@ -2,12 +2,14 @@
 
 use crate::types::Batch;
 use crate::{Error, work};
-use strongroom_record::{WorkItem, WorkStatus};
+use strongroom_record::{Stage, WorkItem, WorkStatus};
 
 /// Most rows of a batch: files, segments, placements, checks, events and work items together.
 pub const ROWS_MAX: usize = 2_000;
 /// Most extents of a batch's files together. One file must fit: this is one of 16 TiB.
 pub const EXTENTS_MAX: usize = 262_144;
+/// Most segments of which the tombstones of a batch tell: an object of some 20 TiB.
+pub const DELETED_SEGMENTS_MAX: usize = 400_000;
 /// Most bytes of each JSON value (checkpoint, detail, request, report) and of a note.
 pub const JSON_BYTES_MAX: usize = 16 << 20;
 
@@ -26,6 +28,11 @@ impl Batch {
             + self.confirmed.len()
             + self.shelf_states.len()
             + self.events.len()
+            + self.delete.as_ref().map_or(0, |d| d.versions.len() + d.files.len())
+            + self.erase.len()
+            + self.moved_bytes.len()
+            + self.tombstones.len()
+            + self.release_deleted.len()
             + self.enqueue.len()
     }
 
@@ -37,6 +44,9 @@ impl Batch {
         bound("the number of rows of a batch", self.rows(), ROWS_MAX)?;
         let extents = self.files.iter().map(|file| file.extents.len()).sum();
         bound("the number of extents of a batch", extents, EXTENTS_MAX)?;
+        let told = self.tombstones.iter().map(|t| t.segments.len());
+        let told = told.chain(self.delete.as_ref().map(|d| d.rewrite.len())).sum();
+        bound("the number of segments that a batch deletes", told, DELETED_SEGMENTS_MAX)?;
         let note = self.note.as_ref().map_or(0, String::len);
         bound("bytes of a note", note, JSON_BYTES_MAX)
     }
@@ -52,6 +62,9 @@ impl Batch {
         match self.finish.as_ref().map(|finish| finish.status) {
             Some(status @ (WorkStatus::Queued | WorkStatus::Running)) => {
                 Err(Error::conflict(format!("no work item is finished as {status}")))
+            }
+            Some(WorkStatus::Waiting) if self.stage != Some(Stage::Rewrite) => {
+                Err(Error::conflict("only at stage `rewrite` work waits for a key"))
             }
             _ => Ok(()),
         }

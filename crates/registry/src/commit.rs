@@ -5,7 +5,7 @@ use strongroom_record::{Lease, Time, WorkStatus};
 use crate::batch::JSON_BYTES_MAX;
 use crate::row::Fields;
 use crate::types::{Batch, Committed};
-use crate::{Error, Registry, events, files, objects, segments, shelving, work};
+use crate::{Error, Registry, deletion, events, files, objects, segments, shelving, work};
 
 impl Registry {
     /// Keeps all of `batch`, renews the lease, and tells of it in the institution's chain; or keeps
@@ -15,7 +15,7 @@ impl Registry {
         lease: &Lease,
         now: Time,
         lease_seconds: u32,
-        batch: Batch,
+        mut batch: Batch,
     ) -> Result<Committed, Error> {
         batch.check_size()?;
         let mut tx = self.write().await?;
@@ -56,9 +56,11 @@ impl Registry {
         if let Some(journal) = &batch.journal {
             crate::journal::keep(c, journal).await?;
         }
-        let events = events::append(c, item.institution, batch.events, now).await?;
+        let events =
+            events::append(c, item.institution, std::mem::take(&mut batch.events), now).await?;
+        deletion::apply(c, lease, &item, &batch, events.first(), now).await?;
         if batch.abandon_draft {
-            objects::abandon(c, item.id).await?;
+            objects::abandon(c, item.id, now).await?;
         }
         let published = match &batch.publish {
             Some(publish) => Some(objects::publish(c, lease, publish, now).await?),
@@ -77,9 +79,12 @@ impl Registry {
 
         let status = batch.finish.as_ref().map_or(WorkStatus::Running, |finish| finish.status);
         match status {
-            WorkStatus::Cancelled => work::abandon(c, item.id).await?,
+            WorkStatus::Cancelled => work::abandon(c, item.id, now).await?,
             WorkStatus::Succeeded => nothing_left(c, lease).await?,
-            WorkStatus::Trouble | WorkStatus::Queued | WorkStatus::Running => {}
+            WorkStatus::Waiting
+            | WorkStatus::Trouble
+            | WorkStatus::Queued
+            | WorkStatus::Running => {}
         }
         let until = now.plus_seconds(lease_seconds.into());
         let held = (status == WorkStatus::Running).then_some(until.0);

@@ -33,6 +33,18 @@ pub enum Error {
         /// By which id or name.
         id: String,
     },
+    /// The account may not do this. Nothing was changed.
+    #[error("not allowed: {what}")]
+    Forbidden {
+        /// Which rule stands against it.
+        what: String,
+    },
+    /// What was approved is not what is there now. Nothing was changed.
+    #[error("no longer as it was when it was asked for: {what}")]
+    Outdated {
+        /// What is different.
+        what: String,
+    },
     /// What is there does not allow it. Nothing was changed.
     #[error("refused: {what}")]
     Conflict {

@@ -5,7 +5,7 @@
 //! strings, bytes in hex; NULL is left out. A column that a reader does not know is passed over, one
 //! that is missing takes its default, so rows of older and newer tables can be read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use serde_json::{Map, Value};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -171,6 +171,18 @@ pub const TABLES: &[Table] = &[
                AND status IN ('succeeded', 'cancelled', 'trouble') AND ",
             touched!("id", "work"),
             " AND id > $5 ORDER BY id LIMIT $6"
+        ),
+    },
+    Table {
+        name: "deletions",
+        key: "work",
+        cursor: "work",
+        of_archive: false,
+        rows: concat!(
+            "SELECT deletions.* FROM deletions JOIN work ON work.id = deletions.work
+             WHERE work.institution = $1 AND work.status IN ('succeeded', 'cancelled', 'trouble') AND ",
+            touched!("deletions.work", "work"),
+            " AND deletions.work > $5 ORDER BY deletions.work LIMIT $6"
         ),
     },
     Table {
@@ -344,7 +356,14 @@ pub(crate) async fn take_in(
 ) -> Result<Vec<Row>, Error> {
     let mut known: HashMap<&'static str, Columns> = HashMap::new();
     let mut passed_over = Vec::new();
-    for row in rows {
+    // A name that one row gives up another takes, and they come in the order of their ids.
+    let one = |row: Row| match published(&row) {
+        false => (row, existing, true),
+        // It is published when its record is found.
+        true => (rebuilding(row), Existing::Kept, true),
+    };
+    let mut rows: VecDeque<(Row, Existing, bool)> = rows.into_iter().map(one).collect();
+    while let Some((row, existing, again)) = rows.pop_front() {
         let Some(table) = TABLES.iter().find(|table| table.name == row.table) else {
             passed_over.push(row); // of a newer version
             continue;
@@ -352,13 +371,11 @@ pub(crate) async fn take_in(
         if !known.contains_key(table.name) {
             known.insert(table.name, columns_of(connection, table.name).await?);
         }
-        let (row, existing) = match published(&row) {
-            false => (row, existing),
-            // It is published when its record is found.
-            true => (rebuilding(row), Existing::Kept),
-        };
         if !insert(connection, table, &known[table.name], &row, existing).await? {
-            passed_over.push(row);
+            match again {
+                true => rows.push_back((row, existing, false)),
+                false => passed_over.push(row),
+            }
         }
     }
     Ok(passed_over)

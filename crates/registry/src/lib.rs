@@ -22,7 +22,8 @@
 //! It holds no clock and no random source: every time and id is the caller's. What it refuses: tables
 //! of a newer version ([`Error::Newer`]); a commit under a superseded token ([`Error::LeaseLost`]); a
 //! file that refers to a segment that is not durable; a second draft of an object; files out of
-//! number or twice under one path; more than [`ROWS_MAX`] rows at once; a stage that is not of the
+//! number or twice under one path; a deletion that nobody else approved, and the release of a segment of
+//! which no journal told; more than [`ROWS_MAX`] rows at once; a stage that is not of the
 //! item's kind. Whatever is refused leaves nothing behind.
 //!
 //! How it fails: while another process writes it waits, up to `Options::busy_seconds_max`, then says
@@ -35,6 +36,7 @@
 mod archive;
 mod batch;
 mod commit;
+mod deletion;
 mod error;
 mod events;
 mod files;
@@ -49,7 +51,11 @@ mod status;
 mod types;
 mod work;
 
-pub use batch::{EXTENTS_MAX, JSON_BYTES_MAX, ROWS_MAX};
+pub use batch::{DELETED_SEGMENTS_MAX, EXTENTS_MAX, JSON_BYTES_MAX, ROWS_MAX};
+pub use deletion::{
+    Decision, Delete, Deletion, Erased, ExtentUse, MovedBytes, NewDeletion, Relocate, Tombstone,
+    TombstoneKind,
+};
 pub use error::Error;
 pub use journal::{ARCHIVE_NAME, Existing, Journal, Row, RowsOf, TABLES, Table};
 pub use open::{Options, Registry, SCHEMA_VERSION};

@@ -26,7 +26,7 @@ impl Registry {
 
     /// The object of this id.
     pub async fn object(&self, id: ObjectId) -> Result<Option<Object>, Error> {
-        let row = sqlx::query(object_where!("objects.id = $1"))
+        let row = sqlx::query(object_where!("objects.id = $1 AND objects.deleted IS NULL"))
             .bind(&id.0[..])
             .fetch_optional(&mut *self.read().await?)
             .await?;
@@ -50,7 +50,7 @@ impl Registry {
                ON latest.object = objects.id AND latest.state = 'published'
                AND latest.number = (SELECT MAX(number) FROM versions
                  WHERE versions.object = objects.id AND state = 'published')
-             WHERE ($1 IS NULL OR objects.institution = $1)
+             WHERE objects.deleted IS NULL AND ($1 IS NULL OR objects.institution = $1)
                AND ($2 IS NULL OR (institutions.name, objects.name) > ($2, $3))
              ORDER BY institutions.name, objects.name LIMIT $4",
         )
@@ -133,6 +133,16 @@ impl Registry {
         self.one_version(sql, &object.0).await
     }
 
+    /// The number under which the object's next version will be published.
+    pub async fn next_number(&self, object: ObjectId) -> Result<u32, Error> {
+        let row = sqlx::query("SELECT versions FROM objects WHERE id = $1 AND deleted IS NULL")
+            .bind(&object.0[..])
+            .fetch_optional(&mut *self.read().await?)
+            .await?;
+        let row = row.ok_or_else(|| Error::not_found("object", object))?;
+        Ok(Fields::new(&row, "objects").number::<u32>("versions")?.saturating_add(1))
+    }
+
     async fn one_version(
         &self,
         sql: &'static str,
@@ -156,7 +166,7 @@ pub(crate) async fn begin_draft(
            revision_epoch, revision, created, detail)
          SELECT $1, objects.id, 0, 'draft', work.id, $4, $5, 0, 0, 0, 0, $6, $7
          FROM work JOIN objects ON objects.institution = work.institution
-         WHERE work.id = $3 AND objects.id = $2",
+         WHERE work.id = $3 AND objects.id = $2 AND objects.deleted IS NULL",
     )
     .bind(&draft.version.0[..])
     .bind(&draft.object.0[..])
@@ -264,10 +274,12 @@ pub(crate) async fn release_unused(
 }
 
 /// Gives the draft of a work item up, where it has one, and releases its segments: nothing else can
-/// refer to them, as it was never published.
+/// refer to them, as it was never published. Where its record is stored already, a rebuild would take
+/// it for a version, so a tombstone tells of it first.
 pub(crate) async fn abandon(
     connection: &mut SqliteConnection,
     work: strongroom_record::WorkId,
+    now: Time,
 ) -> Result<bool, Error> {
     let row = sqlx::query(
         "UPDATE versions SET state = 'abandoned' WHERE work = $1 AND state = 'draft' RETURNING id",
@@ -277,6 +289,9 @@ pub(crate) async fn abandon(
     .await?;
     let Some(row) = row else { return Ok(false) };
     let draft: VersionId = Fields::new(&row, "versions").id("id")?;
+    if crate::deletion::bury_draft(connection, draft, now).await? {
+        return Ok(true);
+    }
     for sql in [
         "UPDATE placements SET state = 'released' WHERE segment IN
            (SELECT id FROM segments WHERE version = $1)",

@@ -6,10 +6,11 @@ use std::collections::HashSet;
 
 use sqlx::sqlite::SqliteConnection;
 use strongroom_record::{
-    EpochId, Event, EventHead, FileRecord, Id as _, InstitutionId, ObjectId, Placement,
-    PlacementState, SegmentId, SegmentState, Time, VersionId, WorkId,
+    EpochId, Event, EventHead, FileId, FileRecord, Id as _, InstitutionId, ObjectId, Placement,
+    PlacementState, SegmentId, SegmentState, Sha256, Time, VersionId, WorkId,
 };
 
+use crate::deletion::TombstoneKind;
 use crate::journal::{self, Existing, Row};
 use crate::row::{Fields, int};
 use crate::types::{Institution, Segment, Version, VersionState};
@@ -42,6 +43,8 @@ pub struct FoundVersion {
 pub struct Dead {
     /// Objects, versions, drafts, files and segments.
     pub ids: HashSet<[u8; 16]>,
+    /// Files, by the versions in which they are dead; elsewhere they live.
+    pub files: HashSet<(FileId, VersionId)>,
 }
 
 impl Dead {
@@ -114,15 +117,23 @@ impl Registry {
     /// What was deleted in an institution: the ids of objects, versions, files and segments that must
     /// not come back.
     pub async fn dead(&self, institution: InstitutionId) -> Result<Dead, Error> {
-        let rows = sqlx::query("SELECT id, detail FROM tombstones WHERE institution = $1")
+        let rows = sqlx::query("SELECT kind, id, detail FROM tombstones WHERE institution = $1")
             .bind(&institution.0[..])
             .fetch_all(&mut *self.read().await?)
             .await?;
         let mut dead = Dead::default();
         for row in &rows {
             let fields = Fields::new(row, "tombstones");
-            dead.ids.insert(fields.array("id")?);
             let detail = fields.json("detail")?;
+            if fields.text("kind")? == TombstoneKind::File.word() {
+                let id: FileId = fields.id("id")?;
+                let versions = detail["versions"].as_array().map(Vec::as_slice);
+                let versions = versions.unwrap_or_default().iter();
+                let versions = versions.filter_map(|id| id.as_str()?.parse::<VersionId>().ok());
+                dead.files.extend(versions.map(|version| (id, version)));
+            } else {
+                dead.ids.insert(fields.array("id")?);
+            }
             let segments = detail["segments"].as_array().map(Vec::as_slice).unwrap_or_default();
             for id in segments.iter().filter_map(|id| id.as_str()?.parse::<SegmentId>().ok()) {
                 dead.ids.insert(id.bytes());
@@ -159,6 +170,15 @@ impl Registry {
             .await?;
             for placement in placements {
                 take_in_placement(&mut tx, placement, segment.state).await?;
+            }
+            if segment.state == SegmentState::Released {
+                // It may have been known as durable before it was told that it goes.
+                for sql in [
+                    "UPDATE segments SET state = 'released' WHERE id = $1",
+                    "UPDATE placements SET state = 'released' WHERE segment = $1",
+                ] {
+                    sqlx::query(sql).bind(&segment.id.0[..]).execute(&mut *tx).await?;
+                }
             }
         }
         Ok(tx.commit().await?)
@@ -255,6 +275,29 @@ impl Registry {
         Ok(tx.commit().await?)
     }
 
+    /// Numbers and leaf hashes of deleted files of a version that is being taken in, at most
+    /// [`ROWS_MAX`].
+    pub async fn take_in_deleted(
+        &self,
+        version: VersionId,
+        deleted: &[(u64, Sha256)],
+    ) -> Result<(), Error> {
+        bounded(deleted.len())?;
+        let mut tx = self.write().await?;
+        for (number, leaf) in deleted {
+            sqlx::query(
+                "INSERT INTO deleted_files (version, number, leaf) VALUES ($1, $2, $3)
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(&version.0[..])
+            .bind(int(*number)?)
+            .bind(&leaf.0[..])
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Publishes a version that was taken in whole, with so many files and bytes;
     /// [`Error::Conflict`] where another one has its number.
     pub async fn take_in_published(
@@ -328,7 +371,8 @@ impl Registry {
         let mut tx = self.write().await?;
         let rows = sqlx::query(
             "UPDATE work SET status = 'cancelled', token = token + 1, updated = $1
-             WHERE status NOT IN ('succeeded', 'cancelled') RETURNING id",
+             WHERE status NOT IN ('succeeded', 'cancelled')
+               AND (kind <> 'delete' OR checkpoint = 'null') RETURNING id",
         )
         .bind(now.0)
         .fetch_all(&mut *tx)
@@ -336,8 +380,15 @@ impl Registry {
         let one = |row| Fields::new(row, "work").id("id");
         let ended = rows.iter().map(one).collect::<Result<Vec<WorkId>, Error>>()?;
         for work in &ended {
-            crate::objects::abandon(&mut tx, *work).await?;
+            crate::objects::abandon(&mut tx, *work, now).await?;
         }
+        // What is dead is ended: it is neither given up nor asked for anew.
+        sqlx::query(
+            "UPDATE work SET status = 'queued', token = token + 1, worker = NULL, lease_until = NULL
+             WHERE kind = 'delete' AND status = 'running'",
+        )
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(ended)
     }

@@ -243,6 +243,9 @@ pub(crate) async fn recode(
     .bind(i64::from(recoded.number.number))
     .execute(&mut *connection)
     .await?;
+    if changed.rows_affected() != 1 && is_released(connection, recoded.segment).await? {
+        return place_released(connection, &recoded.placements).await;
+    }
     if changed.rows_affected() != 1 {
         return Err(Error::conflict(format!(
             "segment {} is not durable, or has a coding as new as {}",
@@ -269,8 +272,10 @@ pub(crate) async fn replace(
     .bind(&placement.segment.0[..])
     .fetch_optional(&mut *connection)
     .await?;
-    // Released meanwhile: there is nothing to keep anymore.
-    let Some(row) = row else { return Ok(()) };
+    // Released meanwhile: there is nothing to keep anymore, only something more to reclaim.
+    let Some(row) = row else {
+        return place_released(connection, std::slice::from_ref(placement)).await;
+    };
     let fields = Fields::new(&row, "segments");
     let (coding, wanted) = (fields.coding("coding")?, fields.coding_number()?);
     if placement.coding < wanted {
@@ -359,6 +364,41 @@ fn check_shards(
             coding.k()
         ))),
     }
+}
+
+async fn is_released(connection: &mut SqliteConnection, segment: SegmentId) -> Result<bool, Error> {
+    let row = sqlx::query("SELECT id FROM segments WHERE id = $1 AND state = 'released'")
+        .bind(&segment.0[..])
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Notes shards that were made of a segment while it was released, so that they are reclaimed too.
+async fn place_released(
+    connection: &mut SqliteConnection,
+    placements: &[Placement],
+) -> Result<(), Error> {
+    for placement in placements {
+        sqlx::query(
+            "INSERT INTO placements (segment, coding_epoch, coding_no, shard, shelf, log, frames,
+               bytes, state, checked)
+             SELECT id, $2, $3, $4, $5, $6, $7, $8, 'released', $9 FROM segments
+             WHERE id = $1 AND state = 'released' ON CONFLICT DO NOTHING",
+        )
+        .bind(&placement.segment.0[..])
+        .bind(i64::from(placement.coding.epoch))
+        .bind(i64::from(placement.coding.number))
+        .bind(i64::from(placement.index))
+        .bind(&placement.shelf.0[..])
+        .bind(&placement.log.0[..])
+        .bind(&placement.frames[..])
+        .bind(int(placement.bytes)?)
+        .bind(placement.checked.0)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn place(connection: &mut SqliteConnection, placements: &[Placement]) -> Result<(), Error> {

@@ -13,7 +13,7 @@ impl Registry {
     pub async fn status(&self) -> Result<Status, Error> {
         let mut read = self.read().await?;
         let row = sqlx::query(
-            "SELECT (SELECT COUNT(*) FROM objects) AS objects, COUNT(*) AS versions,
+            "SELECT (SELECT COUNT(*) FROM objects WHERE deleted IS NULL) AS objects, COUNT(*) AS versions,
                CAST(COALESCE(SUM(files), 0) AS BIGINT) AS files,
                CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes
              FROM versions WHERE state = 'published'",
@@ -53,7 +53,8 @@ impl Registry {
         let Some((low, high)) = prefix_range(prefix) else { return Ok(Vec::new()) };
         let sql = match kind {
             IdKind::Object => {
-                "SELECT id FROM objects WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3"
+                "SELECT id FROM objects WHERE id BETWEEN $1 AND $2 AND deleted IS NULL
+                 ORDER BY id LIMIT $3"
             }
             IdKind::Version => {
                 "SELECT id FROM versions WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3"

@@ -1,5 +1,6 @@
 //! What the registry takes and gives, where the crate `record` has no word for it.
 
+use crate::deletion::{Delete, Erased, MovedBytes, Relocate, Tombstone};
 use crate::shelving::{Leftover, Move};
 use serde_json::Value;
 use strongroom_record::{
@@ -107,6 +108,8 @@ words! {
     Published = "published",
     /// Given up. Its files stay listed; its segments are released.
     Abandoned = "abandoned",
+    /// Deleted: no listing has it, and of its files only the leaf hashes are left.
+    Deleted = "deleted",
     /// Known from a journal, its record is being looked for on the shelves, or is being read.
     Rebuilding = "rebuilding",
 }
@@ -429,6 +432,18 @@ pub struct Batch {
     pub journal: Option<crate::Journal>,
     /// What happened, chained to the item's institution.
     pub events: Vec<EventDraft>,
+    /// Delete what was approved; `tombstones` tell of it.
+    pub delete: Option<Delete>,
+    /// Files of deleted versions: of each its leaf hash is kept, and nothing else.
+    pub erase: Vec<Erased>,
+    /// Where bytes of segments that are rewritten stand anew.
+    pub moved_bytes: Vec<MovedBytes>,
+    /// Let a version's files stand where the item's moves say.
+    pub relocate: Option<Relocate>,
+    /// Tombstones, told by the first of `events`.
+    pub tombstones: Vec<Tombstone>,
+    /// Segments of which a journal told, and to which nothing living refers.
+    pub release_deleted: Vec<SegmentId>,
     /// Give the item's draft up, and release its segments.
     pub abandon_draft: bool,
     /// Publish the item's draft.

@@ -1,6 +1,6 @@
 //! The queue of work: enqueue, lease, renew, release, requeue, cancel.
 //!
-//! An item is `queued` until a worker leases it, `running` under a lease, and ends as `succeeded`,
+//! An item is `queued` (a deletion first `waiting`, for a person's word) until a worker leases it, `running` under a lease, and ends as `succeeded`,
 //! `cancelled`, or in `trouble`, from which a person requeues it. A lease that lapsed is taken by
 //! another worker; the token, raised with each lease, is what makes the first one's commits fail,
 //! so clocks decide only when work is taken over, never whose work counts.
@@ -29,12 +29,18 @@ macro_rules! next_token {
               ELSE token + 1 END"
     };
 }
+pub(crate) use next_token;
 
-/// What must hold of an item so that it can be leased at the time `$1`: nobody has it, and no other
-/// ingest of its object runs or has left a draft.
+/// What must hold of an item so that it can be leased at the time `$1`: nobody has it; while an object
+/// is deleted from, nothing else is done with it; and no other ingest of its object runs or has left a
+/// draft.
 macro_rules! leasable {
     () => {
         "(item.status = 'queued' OR (item.status = 'running' AND item.lease_until <= $1))
+         AND (item.object IS NULL OR NOT EXISTS (SELECT 1 FROM work AS other
+           WHERE other.object = item.object AND other.id <> item.id
+             AND (item.kind = 'delete' OR other.kind = 'delete')
+             AND other.status = 'running' AND other.lease_until > $1))
          AND (item.kind <> 'ingest' OR item.object IS NULL OR (
            NOT EXISTS (SELECT 1 FROM work AS other
              WHERE other.object = item.object AND other.id <> item.id AND other.kind = 'ingest'
@@ -226,6 +232,7 @@ impl Registry {
                 by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("work item", id))?;
             return Err(Error::conflict(match found.status {
                 WorkStatus::Running => format!("work item {id} is running: a worker has its lease"),
+                WorkStatus::Waiting => format!("work item {id} is waiting: {}", found.note),
                 status => format!("work item {id} has {status}: it cannot be requeued"),
             }));
         };
@@ -249,7 +256,8 @@ impl Registry {
             "UPDATE work SET status = 'cancelled', worker = NULL, lease_until = NULL, updated = $2,
                token = ",
             next_token!(),
-            " WHERE id = $1 AND status IN ('queued', 'running', 'trouble') RETURNING *"
+            " WHERE id = $1 AND status IN ('queued', 'running', 'trouble', 'waiting')
+               AND (kind <> 'delete' OR checkpoint = 'null') RETURNING *"
         ))
         .bind(&id.0[..])
         .bind(now.0)
@@ -258,14 +266,16 @@ impl Registry {
         let Some(row) = row else {
             let found =
                 by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("work item", id))?;
-            return Err(Error::conflict(format!(
-                "work item {id} has {}: it cannot be cancelled",
-                found.status
-            )));
+            return Err(Error::conflict(match found.status {
+                WorkStatus::Succeeded | WorkStatus::Cancelled => {
+                    format!("work item {id} has {}: it cannot be cancelled", found.status)
+                }
+                _ => format!("what work item {id} deletes is dead already: it can only be ended"),
+            }));
         };
         let item = item(&row)?;
-        abandon(&mut tx, id).await?;
         events::append(&mut tx, item.institution, vec![event], now).await?;
+        abandon(&mut tx, id, now).await?;
         tx.commit().await?;
         Ok(item)
     }
@@ -281,11 +291,11 @@ pub(crate) fn stages(kind: WorkKind) -> &'static [Stage] {
         | WorkKind::Fixity
         | WorkKind::Repair
         | WorkKind::Recode
-        | WorkKind::Delete
         | WorkKind::Journal
         | WorkKind::Reclaim
         | WorkKind::Drain
         | WorkKind::Rebalance => &[Stage::Run],
+        WorkKind::Delete => &[Stage::Run, Stage::Rewrite],
     }
 }
 
@@ -319,8 +329,12 @@ pub(crate) async fn hold(
 }
 
 /// Gives up what an item has begun and not published.
-pub(crate) async fn abandon(connection: &mut SqliteConnection, id: WorkId) -> Result<(), Error> {
-    objects::abandon(connection, id).await?;
+pub(crate) async fn abandon(
+    connection: &mut SqliteConnection,
+    id: WorkId,
+    now: Time,
+) -> Result<(), Error> {
+    objects::abandon(connection, id, now).await?;
     sqlx::query("UPDATE segments SET state = 'released' WHERE work = $1 AND state = 'writing'")
         .bind(&id.0[..])
         .execute(connection)
@@ -358,7 +372,7 @@ pub(crate) async fn enqueue(
     }
     let row = sqlx::query(
         "SELECT * FROM work WHERE kind = $1 AND key = $2
-           AND status IN ('queued', 'running', 'trouble')",
+           AND status IN ('queued', 'running', 'trouble', 'waiting')",
     )
     .bind(work.kind.word())
     .bind(work.key.as_deref())
@@ -368,7 +382,10 @@ pub(crate) async fn enqueue(
     Ok(Enqueued { item: item(&row)?, existing: true })
 }
 
-async fn by_id(connection: &mut SqliteConnection, id: WorkId) -> Result<Option<WorkItem>, Error> {
+pub(crate) async fn by_id(
+    connection: &mut SqliteConnection,
+    id: WorkId,
+) -> Result<Option<WorkItem>, Error> {
     let row = sqlx::query("SELECT * FROM work WHERE id = $1")
         .bind(&id.0[..])
         .fetch_optional(connection)
@@ -376,7 +393,7 @@ async fn by_id(connection: &mut SqliteConnection, id: WorkId) -> Result<Option<W
     row.as_ref().map(item).transpose()
 }
 
-fn item(row: &SqliteRow) -> Result<WorkItem, Error> {
+pub(crate) fn item(row: &SqliteRow) -> Result<WorkItem, Error> {
     let fields = Fields::new(row, "work");
     Ok(WorkItem {
         id: fields.id("id")?,

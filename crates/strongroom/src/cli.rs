@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Restore(cmd::restore::Restore),
     /// Write one file of an object to stdout
     Cat(cmd::restore::Cat),
+    /// Delete an object, a version or a file, once another administrator approved it
+    Delete(cmd::delete::Delete),
     /// Check every copy
     Fixity(cmd::fixity::Fixity),
     /// Make lost or damaged copies anew

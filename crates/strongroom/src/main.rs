@@ -28,8 +28,10 @@
 //! # What it refuses
 //!
 //! It creates an archive only for commands that put something in (`deposit`, `shelf add`,
-//! `policy set`, and `demo` in a folder of its own), never for one that only looks. Of an
-//! archive it deletes only what the registry lists as released (`shelf reclaim`, `retire`, `replace`).
+//! `policy set`, and `demo` in a folder of its own), never for one that only looks. It deletes
+//! nothing of an archive that was not asked for with a reason and approved by another account, or, where
+//! there is none, forced and confirmed twice; shelves are cleared (`shelf reclaim`, `retire`, `replace`) only of
+//! what the registry lists as released.
 //!
 //! # Failure modes
 //!

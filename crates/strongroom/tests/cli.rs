@@ -98,8 +98,8 @@ fn the_list_of_commands_stands() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    let expected = "demo deposit work object restore cat fixity repair status shelf policy bag \
-                    doctor config bench completions man help";
+    let expected = "demo deposit work object restore cat delete fixity repair status shelf rebuild \
+                    policy bag doctor config bench completions man help";
     assert_eq!(commands.join(" "), expected);
     assert!(help.contains("Exit codes: 0 done; 1 the answer is no"), "{help}");
 }
@@ -258,7 +258,7 @@ fn detached_work_waits_until_it_is_run() {
     assert_eq!(user.json(&[&"work", &"show", &id], 0)["kind"], "ingest");
     let ran = user.json(&[&"work", &"run"], 0);
     assert_eq!(ran[0]["status"], "succeeded");
-    let listed = user.json(&[&"work", &"list", &"--status", &"succeeded"], 0);
+    let listed = user.json(&[&"work", &"list", &"--status", &"succeeded", &"--kind", &"ingest"], 0);
     assert_eq!(listed.as_array().unwrap().len(), 1);
 }
 
@@ -287,7 +287,7 @@ fn the_tour_runs_as_written() {
     let blocks: Vec<_> = (tour.split("```sh\n").skip(1))
         .map(|block| block.split("```").next().unwrap().to_string())
         .collect();
-    assert_eq!(blocks.len(), 5, "{tour}");
+    assert_eq!(blocks.len(), 6, "{tour}");
     let binary = Path::new(env!("CARGO_BIN_EXE_strongroom")).parent().unwrap();
     let (install, export) = ("cargo install ", "export PATH=/tmp/strongroom/bin:");
     let mut script = String::from("set -euo pipefail\n");

@@ -625,7 +625,9 @@ impl Campaign {
     /// Moments at which no process was killed.
     fn missed(&self) -> Vec<&'static str> {
         let met = |at: &str| count(&self.aimed, at) + count(&self.random, at) > 0;
-        FAIL_POINTS.iter().copied().filter(|moment| !met(moment)).collect()
+        // Deletion is killed at each of its moments in tests/deletes.rs.
+        let asked = |moment: &str| !moment.starts_with("delete.");
+        FAIL_POINTS.iter().copied().filter(|moment| asked(moment) && !met(moment)).collect()
     }
 
     fn report(&self, rounds: usize) -> ExitCode {

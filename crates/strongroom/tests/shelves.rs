@@ -404,14 +404,12 @@ fn background_work_is_paused_and_lets_people_go_first() {
     archive.run(&["deposit", "y", "--object", "local/y", "--detach"], 0);
     archive.run(&["repair", "--detach"], 0);
     let done = archive.json(&["work", "run"], 0);
-    let kinds = kinds(&done);
-    assert_eq!(kinds, ["ingest", "repair"], "a paused kind stays queued");
+    assert_eq!(kinds(&done), ["ingest", "repair"], "a paused kind stays queued");
     archive.source("z", 100_000);
     archive.run(&["deposit", "z", "--object", "local/z", "--detach"], 0);
     archive.run(&["work", "resume"], 0);
     let done = archive.json(&["work", "run"], 0);
-    let kinds = kinds(&done);
-    assert_eq!(kinds, ["ingest", "fixity"], "people come first, though they came later");
+    assert_eq!(kinds(&done), ["ingest", "fixity"], "people come first, though they came later");
     archive.run(&["work", "throttle", "100M"], 0);
     archive.run(&["fixity"], 0);
     let rate = archive.json(&["work", "throttle"], 0);

@@ -7,6 +7,7 @@ mod plan;
 mod read;
 
 use crate::archive::{random_id, source_text};
+use crate::record::Subject;
 use crate::restore::Reader;
 use crate::runner::Job;
 use crate::source::{Kind, Position, Source, Stream};
@@ -18,8 +19,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use strongroom_bag::{Problem, rules};
 use strongroom_digest::{Algorithm, Digest, MultiHasher};
 use strongroom_record::{
-    EventDraft, EventKind, FileKind, FileRecord, Merkle, MerkleRoot, ObjectId, ObjectName, Outcome,
-    Stage, VersionId, WorkStatus,
+    EventDraft, EventKind, FileKind, FileRecord, MerkleRoot, ObjectId, ObjectName, Outcome, Stage,
+    VersionId, WorkStatus,
 };
 use strongroom_registry::{Batch, Finish, NewDraft, Publish, Version};
 
@@ -111,7 +112,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     }
     fail::fail_point!("deposit.validated");
     tell(job, &name, Stage::Record);
-    publish(job, &name, version, latest.as_ref(), &plan, checkpoint, &warnings)
+    publish(job, &name, version, &plan, checkpoint, &warnings)
 }
 
 /// Another bug that the kill campaign may ask for: going on one entry too late.
@@ -380,21 +381,15 @@ fn publish(
     job: &Job<'_>,
     name: &ObjectName,
     version: VersionId,
-    latest: Option<&Version>,
     plan: &Plan,
     checkpoint: Checkpoint,
     warnings: &[Problem],
 ) -> Result<(), Error> {
-    let (mut merkle, mut files, mut bytes) = (Merkle::default(), 0u64, 0u64);
-    each_file(job, version, &mut |file| {
-        merkle.push(&file.leaf());
-        files += 1;
-        bytes += file.size;
-        Ok(())
-    })?;
-    let root = merkle.root();
-    let number = latest.map_or(0, |v| v.number) + 1;
-    let record = crate::record::store(job, name, version, number, plan.bag, root)?;
+    let object = job.item.object.ok_or_else(|| Error::Internal("a deposit of no object".into()))?;
+    let number = job.archive.block_on(job.archive.registry().next_number(object))?;
+    let subject = Subject { name, version, number, bag: plan.bag, moved: false };
+    let record = crate::record::store(job, &subject)?;
+    let (root, files, bytes) = (record.root, record.files, record.bytes);
     fail::fail_point!("deposit.recorded");
     tell(job, name, Stage::Publish);
     let outcome = if warnings.is_empty() { Outcome::Success } else { Outcome::Warning };

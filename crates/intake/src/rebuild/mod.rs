@@ -438,7 +438,9 @@ impl Rebuild<'_> {
             self.stop.check()?;
             let owner = versions.segments.get(&id);
             let known = self.runtime.block_on(self.registry.segment(id))?;
-            let dead = journals.dead(found.institution).is_some_and(|dead| dead.has(id.bytes()));
+            // What a tombstone names stays where something living refers to it still.
+            let dead = owner.is_none()
+                && journals.dead(found.institution).is_some_and(|dead| dead.has(id.bytes()));
             let state = match (&known, dead) {
                 (_, true) => SegmentState::Released,
                 (Some(known), false) => known.state,

@@ -90,7 +90,7 @@ impl Rebuild<'_> {
                     ));
                     continue;
                 }
-                match self.take_version_in(head, event, versions, &mut later) {
+                match self.take_version_in(head, event, journals, versions, &mut later) {
                     Ok(()) => taken = true,
                     Err(Error::Interrupted) => return Err(Error::Interrupted),
                     Err(Error::Registry(error)) if !conflicts(&error) => return Err(error.into()),
@@ -146,6 +146,7 @@ impl Rebuild<'_> {
         &mut self,
         head: &Head,
         named: Option<Named>,
+        journals: &Journals,
         versions: &mut Versions,
         later: &mut BTreeMap<InstitutionId, BTreeMap<u64, Event>>,
     ) -> Result<(), Error> {
@@ -165,16 +166,26 @@ impl Rebuild<'_> {
         let mut files: Vec<FileRecord> = Vec::new();
         let mut last = Time(0);
         let mut count = 0;
+        let mut erased: Vec<(u64, Sha256)> = Vec::new();
+        let mut skipped = false;
+        let dead = journals.dead(head.institution);
         let (runtime, registry) = (&self.runtime, &self.registry);
         self.each_line(head.institution, &head.parts, &mut |line| {
             match line["line"].as_str() {
                 Some("file") => {
                     let file = FileRecord::from_json(line)?;
                     merkle.push(&file.leaf());
+                    // It died after this record was stored.
+                    skipped = dead.is_some_and(|d| d.files.contains(&(file.id, head.version)));
+                    if skipped {
+                        erased.push((file.number, file.leaf()));
+                        return Ok(());
+                    }
                     bytes = bytes.saturating_add(file.size);
                     segments.extend(file.extents.iter().map(|extent| extent.segment));
                     files.push(file);
                 }
+                Some("extents") if skipped => {}
                 Some("extents") => {
                     let extents = extents_from_json(&Reading::new("further extents", line))?;
                     segments.extend(extents.iter().map(|extent| extent.segment));
@@ -183,8 +194,10 @@ impl Rebuild<'_> {
                     }
                 }
                 Some("deleted") => {
-                    let leaf = Reading::new("a deleted file's line", line).parsed("leaf")?;
+                    let line = Reading::new("a deleted file's line", line);
+                    let leaf = line.parsed("leaf")?;
                     merkle.push(&leaf);
+                    erased.push((line.parsed("number")?, leaf));
                 }
                 Some("event") => {
                     let hash = Reading::new("an event's line", line).parsed("sha256")?;
@@ -212,6 +225,9 @@ impl Rebuild<'_> {
         count += files.len() as u64;
         if begun {
             runtime.block_on(registry.take_in_files(head.version, &files))?;
+            for erased in erased.chunks(ROWS_MAX) {
+                runtime.block_on(registry.take_in_deleted(head.version, erased))?;
+            }
         }
         if merkle.root() != head.root {
             return Err(Error::Internal("its files are not those of which its head tells".into()));
@@ -276,6 +292,10 @@ pub(super) fn head(line: &Value, institution: InstitutionId) -> Result<Head, Err
     if head.parsed::<InstitutionId>("institution")? != institution {
         return Err(head.wrong("institution").into());
     }
+    let deleted = match line.get("deleted") {
+        Some(_) => head.parsed("deleted")?,
+        None => 0,
+    };
     let bag = head.field("bag")?.as_bool().ok_or(head.wrong("bag"))?;
     Ok(Head {
         institution,
@@ -285,7 +305,10 @@ pub(super) fn head(line: &Value, institution: InstitutionId) -> Result<Head, Err
         number: head.number("number")?,
         revision: pair(&head, "revision")?,
         bag,
-        root: MerkleRoot { count: head.parsed("files")?, root: head.parsed("files_root")? },
+        root: MerkleRoot {
+            count: head.parsed::<u64>("files")?.saturating_add(deleted),
+            root: head.parsed("files_root")?,
+        },
         parts: parts(&head)?,
         segment: SegmentId([0; 16]),
         sha256: Sha256([0; 32]),

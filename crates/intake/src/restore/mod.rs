@@ -5,6 +5,7 @@ mod reader;
 mod target;
 
 pub(crate) use reader::Reader;
+pub(crate) use reader::find_file;
 pub use reader::read_file;
 
 use crate::ingest::{bag_path, each_file};
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use strongroom_digest::{Algorithm, Hasher};
 use strongroom_record::{EventDraft, EventKind, FileKind, FileRecord, WorkStatus};
-use strongroom_registry::{Batch, Finish, Version};
+use strongroom_registry::{Batch, Finish, Version, VersionState};
 use strongroom_vault::keys::SecretKeys;
 use target::{FolderTarget, TarTarget, Target};
 
@@ -88,6 +89,9 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     let id = request.version.parse()?;
     let missing = || Error::NotFound { what: "version", name: request.version.clone() };
     let version = job.archive.block_on(registry.version(id))?.ok_or_else(missing)?;
+    if version.state != VersionState::Published {
+        return Err(missing());
+    }
     job.progress.stage(job.item.kind, &request.to.display().to_string(), job.item.stage);
     job.progress.total(version.files, version.bytes);
     let (to, partial) = (&request.to, partial(&request.to, job)?);
@@ -105,6 +109,13 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
                 at = Checkpoint::default();
             }
             (at, faults) = make(job, &version, &request, &partial, at)?;
+            // Of a version from which something was deleted meanwhile it may not be all.
+            let after = job.archive.block_on(registry.version(id))?.ok_or_else(missing)?;
+            if (after.state, after.files) != (version.state, version.files) {
+                Checkpoint::default().commit(job)?;
+                let what = "something of the version was deleted while it was restored".into();
+                return Err(strongroom_registry::Error::Outdated { what }.into());
+            }
         }
         rename(&partial, to)?;
     }

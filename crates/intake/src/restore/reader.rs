@@ -3,7 +3,7 @@
 use crate::{Archive, Error};
 use std::collections::HashMap;
 use strongroom_digest::{Algorithm, Hasher};
-use strongroom_record::{FileRecord, Placement, SegmentId};
+use strongroom_record::{Extent, FileRecord, Placement, SegmentId};
 use strongroom_registry::Version;
 use strongroom_vault::keys::SecretKeys;
 use strongroom_vault::{Error as VaultError, SegmentReader};
@@ -20,13 +20,7 @@ pub fn read_file(
 ) -> Result<(), Error> {
     let missing = || Error::NotFound { what: "file", name: strongroom_bag::path::show(path) };
     let registry = archive.registry();
-    let mut file = archive.block_on(registry.file_by_path(version.id, path))?;
-    if file.is_none() && !version.bag {
-        // What was no bag is known by the path that it had in its source.
-        let inside = [b"data/", path].concat();
-        file = archive.block_on(registry.file_by_path(version.id, &inside))?;
-    }
-    let file = file.ok_or_else(missing)?;
+    let file = find_file(archive, version, path)?.ok_or_else(missing)?;
     let object = archive.block_on(registry.object(version.object))?.ok_or_else(missing)?;
     let mut reader = Reader::new(archive, archive.secrets(object.institution)?);
     let mut hasher = Hasher::new(Algorithm::Sha256);
@@ -35,6 +29,21 @@ pub fn read_file(
         sink(bytes)
     })?;
     compare(&file, hasher)
+}
+
+/// The file of this path: in the version, or, of what was no bag, in its source.
+pub(crate) fn find_file(
+    archive: &Archive,
+    version: &Version,
+    path: &[u8],
+) -> Result<Option<FileRecord>, Error> {
+    let registry = archive.registry();
+    let file = archive.block_on(registry.file_by_path(version.id, path))?;
+    if file.is_some() || version.bag {
+        return Ok(file);
+    }
+    let inside = [b"data/", path].concat();
+    Ok(archive.block_on(registry.file_by_path(version.id, &inside))?)
 }
 
 /// Whether what was hashed is what was recorded.
@@ -90,28 +99,37 @@ impl<'a> Reader<'a> {
         for extent in &file.extents {
             let skip = from.saturating_sub(before).min(extent.length);
             before += extent.length;
-            if skip == extent.length {
-                continue;
-            }
-            let range = extent.offset + skip..extent.offset + extent.length;
-            let mut read = range.start;
-            let mut counted = |bytes: &[u8]| {
-                sink(bytes)?;
-                read += bytes.len() as u64;
-                Ok(())
-            };
-            let reader = self.segment(extent.segment)?;
-            match reader.read(range.clone(), &mut counted) {
-                // Shards that were moved since they were asked for are read where they stand now.
-                Err(Error::Vault(VaultError::Lost { .. })) if self.was_moved(extent.segment)? => {
-                    let rest = read..range.end;
-                    self.close(extent.segment)?;
-                    self.segment(extent.segment)?.read(rest, sink)?;
-                }
-                read => read?,
+            if skip < extent.length {
+                let (offset, length) = (extent.offset + skip, extent.length - skip);
+                self.extent(&Extent { offset, length, ..*extent }, sink)?;
             }
         }
         Ok(())
+    }
+
+    /// The bytes of an extent.
+    pub(crate) fn extent(
+        &mut self,
+        extent: &Extent,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let range = extent.offset..extent.offset + extent.length;
+        let mut read = range.start;
+        let mut counted = |bytes: &[u8]| {
+            sink(bytes)?;
+            read += bytes.len() as u64;
+            Ok(())
+        };
+        let reader = self.segment(extent.segment)?;
+        match reader.read(range.clone(), &mut counted) {
+            // Shards that were moved since they were asked for are read where they stand now.
+            Err(Error::Vault(VaultError::Lost { .. })) if self.was_moved(extent.segment)? => {
+                let rest = read..range.end;
+                self.close(extent.segment)?;
+                self.segment(extent.segment)?.read(rest, sink)
+            }
+            read => read,
+        }
     }
 
     /// Whether the shards of an open segment stand elsewhere now than where it was opened.

@@ -2,11 +2,13 @@
 //! two processes have them; only the harness at the end knows which backend it is.
 #![allow(clippy::unwrap_used)]
 
+mod deletion;
 mod shelving;
 mod world;
 
 use std::collections::HashSet;
 
+use deletion::*;
 use serde_json::json;
 use shelving::*;
 use strongroom_record::*;
@@ -683,6 +685,10 @@ mod sqlite {
         nothing_is_placed_on_a_retired_shelf
         a_quota_is_never_passed
         people_are_served_first
+        nobody_decides_alone
+        nothing_is_released_before_a_journal_told
+        what_a_draft_refers_to_is_kept
+        a_draft_given_up_after_its_record_is_told_first
     }
 
     #[tokio::test]

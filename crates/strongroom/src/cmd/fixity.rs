@@ -101,6 +101,7 @@ pub(crate) fn repair(cx: &Context, args: Repair) -> Result<Answer, Failure> {
 pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
     let archive = cx.open()?;
     let status = archive.block_on(archive.registry().status())?;
+    let pending = archive.block_on(archive.registry().pending_bytes())?;
     let shelves = shelves(&archive)?;
     let one_disk = on_one_disk(&archive);
     let key = archive.key_path();
@@ -123,6 +124,7 @@ pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
         "segments": Value::Object(words(segments)),
         "shards": Value::Object(words(placed.clone())),
         "work": Value::Object(words(work.clone())),
+        "pending_bytes": pending,
         "shelves": shelves,
         "shelves_on_one_disk": one_disk,
         "paused": paused,
@@ -147,6 +149,9 @@ pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
         format!("shards   {}", list(&placed)),
         format!("work     {}", list(&work)),
     ];
+    if pending > 0 {
+        lines.push(format!("pending  {} on shelves wait to be reclaimed", output::bytes(pending)));
+    }
     for shelf in &shelves {
         let text = |name: &str| shelf[name].as_str().unwrap_or_default();
         lines.push(match shelf["missing"].as_str() {

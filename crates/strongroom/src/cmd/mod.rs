@@ -4,6 +4,7 @@ pub(crate) mod bag;
 pub(crate) mod bench;
 pub(crate) mod config;
 mod damage;
+pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod deposit;
 pub(crate) mod doctor;
@@ -94,6 +95,7 @@ fn dispatch(cx: &Context, command: Command) -> Result<Answer, Failure> {
         Command::Object(args) => object::run(cx, args),
         Command::Restore(args) => restore::run(cx, args),
         Command::Cat(args) => restore::cat(cx, args),
+        Command::Delete(args) => delete::run(cx, args),
         Command::Fixity(args) => fixity::run(cx, args),
         Command::Repair(args) => fixity::repair(cx, args),
         Command::Status(args) => fixity::status(cx, args),

@@ -122,7 +122,17 @@ fn list(cx: &Context, args: &List) -> Result<Answer, Failure> {
 
 fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
     let archive = cx.open()?;
-    let (object, chosen) = archive.find_version(&args.object)?;
+    let (object, chosen) = match archive.find_version(&args.object) {
+        Err(error @ strongroom_intake::Error::NotFound { .. }) => {
+            let told = super::delete::told_of(&archive, &args.object)?;
+            let failure = Failure::of(&error);
+            return Err(match told {
+                Some(told) => failure.hint(told),
+                None => failure,
+            });
+        }
+        found => found?,
+    };
     let registry = archive.registry();
     // Drafts and what came of a deposit that changed nothing are work, not versions.
     let mut versions = archive.block_on(registry.versions(object.id))?;

@@ -53,10 +53,10 @@ pub(crate) struct Run {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// Only those with this status: queued, running, trouble, succeeded, cancelled
+    /// Only those with this status: waiting, queued, running, trouble, succeeded, cancelled
     #[arg(long, value_parser = WorkStatus::parse)]
     status: Option<WorkStatus>,
-    /// Only of this kind: ingest, restore, fixity, repair, recode, reclaim, drain, rebalance
+    /// Only of this kind: ingest, restore, fixity, repair, recode, delete, reclaim, drain, rebalance
     #[arg(long, value_parser = WorkKind::parse)]
     kind: Option<WorkKind>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Show {
 pub(crate) struct Requeue {
     /// The work item's id, or the beginning of it
     id: String,
-    /// At this stage: inspect, store, validate, record, publish, run [default: where it was]
+    /// At this stage: inspect, store, validate, record, publish, run, rewrite [default: where it was]
     #[arg(long, value_parser = Stage::parse)]
     stage: Option<Stage>,
 }
@@ -184,7 +184,7 @@ pub(crate) fn failure_of(ended: &Ended) -> Option<Failure> {
     let (item, id) = (&ended.item, output::short(ended.item.id));
     let failure = match &ended.error {
         Some(error) => Failure::of(error),
-        None if item.status == WorkStatus::Succeeded => return None,
+        None if matches!(item.status, WorkStatus::Succeeded | WorkStatus::Waiting) => return None,
         None => Failure::internal(format_args!("work item {id} is {}: {}", item.status, item.note)),
     };
     Some(match item.status {

@@ -1,0 +1,47 @@
+//! A segment of its own for a work item: registered, filled, stored.
+
+use crate::Error;
+use crate::archive::{now, random_id};
+use crate::runner::Job;
+use serde_json::Value;
+use strongroom_record::{ObjectId, SegmentId, SegmentKind, VersionId};
+use strongroom_registry::{Batch, DurableSegment, NewSegment};
+use strongroom_vault::{Put, PutSpec, Stored};
+
+/// Registers a segment as `writing`, and begins to fill it.
+pub(crate) fn begin(
+    job: &Job<'_>,
+    version: Option<VersionId>,
+    object: Option<ObjectId>,
+    kind: SegmentKind,
+) -> Result<Put, Error> {
+    let archive = job.archive;
+    let institution = job.item.institution;
+    let registry = archive.registry();
+    let (generation, seal_to) = archive.seal_to(institution)?;
+    let coding = archive.block_on(registry.coding_for(object, institution))?;
+    let number = archive.block_on(registry.next_coding_number())?;
+    let segment = SegmentId(random_id());
+    let begin =
+        NewSegment { id: segment, version, object, institution, kind, generation, coding, number };
+    job.commit(Batch { begin_segments: vec![begin], ..Batch::default() })?;
+    let accept_degraded =
+        job.item.request.get("accept_degraded").and_then(Value::as_bool).unwrap_or(false);
+    Ok(archive.vault().put(PutSpec {
+        segment,
+        kind,
+        institution,
+        generation,
+        seal_to,
+        coding,
+        number,
+        accept_degraded,
+    }))
+}
+
+/// Stores it; it counts once it is committed.
+pub(crate) fn finish(job: &Job<'_>, put: Put) -> Result<DurableSegment, Error> {
+    let writer = job.archive.writer(job.item.institution)?;
+    let Stored { segment, bytes, coding, number, placements } = put.finish(&writer, now())?;
+    Ok(DurableSegment { id: segment, bytes, coding, number, placements })
+}
