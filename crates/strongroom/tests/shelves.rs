@@ -118,7 +118,7 @@ fn sum(scans: &[Value], name: &str) -> u64 {
 }
 
 /// Of work items, those that a person asked for.
-fn kinds(items: &Value) -> Vec<&str> {
+fn asked_for(items: &Value) -> Vec<&str> {
     let all = items.as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap());
     all.filter(|kind| *kind != "journal").collect()
 }
@@ -404,13 +404,13 @@ fn background_work_is_paused_and_lets_people_go_first() {
     archive.run(&["deposit", "y", "--object", "local/y", "--detach"], 0);
     archive.run(&["repair", "--detach"], 0);
     let done = archive.json(&["work", "run"], 0);
-    let kinds = kinds(&done);
+    let kinds = asked_for(&done);
     assert_eq!(kinds, ["ingest", "repair"], "a paused kind stays queued");
     archive.source("z", 100_000);
     archive.run(&["deposit", "z", "--object", "local/z", "--detach"], 0);
     archive.run(&["work", "resume"], 0);
     let done = archive.json(&["work", "run"], 0);
-    let kinds = kinds(&done);
+    let kinds = asked_for(&done);
     assert_eq!(kinds, ["ingest", "fixity"], "people come first, though they came later");
     archive.run(&["work", "throttle", "100M"], 0);
     archive.run(&["fixity"], 0);
