@@ -262,11 +262,18 @@ impl Campaign {
                     let path = archive.join("shelves").join(name);
                     self.expect(&["shelf", "add", text(&path), "--name", name], 0);
                 }
+                // Another object, whose shards come to lie among those of the first.
+                let other = self.place.join("other");
+                fs::write(&other, vec![7; 300_000]).unwrap();
+                self.expect(&["deposit", "--object", "local/other", text(&other)], 0);
                 self.work(operation, &["policy", "set", "4+2"], two);
                 self.check_coding();
                 self.expect(&["fixity"], 0);
             }
             "reclaim" => {
+                // What is released lies among what is wanted, which must be copied.
+                let set = ["policy", "set", "copies=2", "--object", "local/other"];
+                self.expect(&set, 0);
                 self.work(operation, &["shelf", "reclaim", "--everything"], two);
                 self.expect(&["fixity"], 0);
             }

@@ -117,8 +117,13 @@ fn sum(scans: &[Value], name: &str) -> u64 {
     scans.iter().map(|scan| scan[name].as_u64().unwrap()).sum()
 }
 
+/// As many bytes as before, but for the journals that tell of what was done.
+fn about(bytes: u64, before: u64) {
+    assert!((before..before + 100_000).contains(&bytes), "{before} bytes became {bytes}");
+}
+
 /// Of work items, those that a person asked for.
-fn kinds(items: &Value) -> Vec<&str> {
+fn asked_for(items: &Value) -> Vec<&str> {
     let all = items.as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap());
     all.filter(|kind| *kind != "journal").collect()
 }
@@ -149,14 +154,14 @@ fn what_is_released_goes_and_the_rest_stays() {
     assert!(count(&report, "removed_bytes") > 6_000_000, "{report}");
     let after = archive.adds_up();
     assert_eq!(sum(&after, "pending_bytes") + sum(&after, "stray_bytes"), 0);
-    assert_eq!(sum(&after, "live_bytes"), sum(&before, "live_bytes"));
+    about(sum(&after, "live_bytes"), sum(&before, "live_bytes"));
     assert!(sum(&after, "log_bytes") + 6_000_000 < logs);
     archive.run(&["fixity"], 0);
     archive.comes_back("x");
     archive.comes_back("y");
     let status = archive.json(&["status"], 0);
     assert!(status["fixity"]["round_seconds"].is_u64(), "{status}");
-    assert_eq!(status["fixity"]["round_bytes"].as_u64().unwrap(), sum(&after, "live_bytes"));
+    about(status["fixity"]["round_bytes"].as_u64().unwrap(), sum(&after, "live_bytes"));
 
     // Where little of a log is released, it is rewritten only when everything is to go.
     archive.run(&["policy", "set", "copies=2", "--object", "local/y"], 0);
@@ -332,7 +337,7 @@ fn a_shelf_vanishes_and_returns() {
     std::fs::rename(archive.path("away"), &b).unwrap();
     archive.run(&["shelf", "verify", "b"], 1);
     archive.run(&["fixity"], 0);
-    assert_eq!(archive.shelf("b")["live_bytes"].as_u64().unwrap(), live);
+    about(archive.shelf("b")["live_bytes"].as_u64().unwrap(), live);
     archive.adds_up();
     archive.comes_back("x3");
 }
@@ -353,7 +358,7 @@ fn shards_move_to_new_shelves() {
     }
     let again = archive.json(&["shelf", "rebalance"], 0);
     assert_eq!(count(&again, "moved_shards"), 0, "all stand where they should");
-    assert_eq!(sum(&archive.adds_up(), "live_bytes"), before);
+    about(sum(&archive.adds_up(), "live_bytes"), before);
     archive.run(&["shelf", "reclaim", "--everything"], 0);
     let scans = archive.adds_up();
     assert_eq!(sum(&scans, "pending_bytes") + sum(&scans, "stray_bytes"), 0);
@@ -404,12 +409,14 @@ fn background_work_is_paused_and_lets_people_go_first() {
     archive.run(&["deposit", "y", "--object", "local/y", "--detach"], 0);
     archive.run(&["repair", "--detach"], 0);
     let done = archive.json(&["work", "run"], 0);
-    assert_eq!(kinds(&done), ["ingest", "repair"], "a paused kind stays queued");
+    let kinds = asked_for(&done);
+    assert_eq!(kinds, ["ingest", "repair"], "a paused kind stays queued");
     archive.source("z", 100_000);
     archive.run(&["deposit", "z", "--object", "local/z", "--detach"], 0);
     archive.run(&["work", "resume"], 0);
     let done = archive.json(&["work", "run"], 0);
-    assert_eq!(kinds(&done), ["ingest", "fixity"], "people come first, though they came later");
+    let kinds = asked_for(&done);
+    assert_eq!(kinds, ["ingest", "fixity"], "people come first, though they came later");
     archive.run(&["work", "throttle", "100M"], 0);
     archive.run(&["fixity"], 0);
     let rate = archive.json(&["work", "throttle"], 0);
