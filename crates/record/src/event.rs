@@ -35,6 +35,14 @@ words! {
     Cancellation = "cancellation",
     /// Something was deleted.
     Deletion = "deletion",
+    /// An institution's key was replaced by the next.
+    KeyRotation = "key rotation",
+    /// A recovery key was made, and split among trustees.
+    KeySharing = "key sharing",
+    /// A writer was certified.
+    Certification = "certification",
+    /// A writer's certificate was revoked.
+    Revocation = "revocation",
 }
 
 words! {

@@ -18,6 +18,8 @@ words! {
     Recode = "recode",
     /// Delete what was approved.
     Delete = "delete",
+    /// Rotate an institution's key, or seal its keys to a recovery key.
+    Keys = "keys",
 }
 
 words! {

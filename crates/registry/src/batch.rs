@@ -22,6 +22,7 @@ impl Batch {
             + self.replace_codings.iter().map(|s| 1 + s.placements.len()).sum::<usize>()
             + self.placements.len()
             + self.checked.len()
+            + self.keys.len()
             + self.events.len()
             + self.enqueue.len()
     }

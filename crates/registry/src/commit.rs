@@ -5,7 +5,7 @@ use strongroom_record::{Lease, Time, WorkStatus};
 use crate::batch::JSON_BYTES_MAX;
 use crate::row::Fields;
 use crate::types::{Batch, Committed};
-use crate::{Error, Registry, events, files, objects, segments, work};
+use crate::{Error, Registry, events, files, keys, objects, segments, work};
 
 impl Registry {
     /// Keeps all of `batch`, renews the lease, and tells of it in the institution's chain; or keeps
@@ -50,6 +50,7 @@ impl Registry {
         for checked in &batch.checked {
             segments::check(c, checked).await?;
         }
+        keys::add(c, &batch.keys, now).await?;
         let events = events::append(c, item.institution, batch.events, now).await?;
         if batch.abandon_draft {
             objects::abandon(c, item.id).await?;

@@ -38,6 +38,7 @@ mod commit;
 mod error;
 mod events;
 mod files;
+mod keys;
 mod objects;
 mod open;
 mod row;
@@ -48,6 +49,7 @@ mod work;
 
 pub use batch::{EXTENTS_MAX, JSON_BYTES_MAX, ROWS_MAX};
 pub use error::Error;
+pub use keys::{KeyGeneration, Revocation, WriterCertificate};
 pub use open::{Options, Registry, SCHEMA_VERSION};
 pub use types::{
     Account, Archive, Batch, ChainReport, Checked, Committed, DurableSegment, Enqueued, EventsOf,

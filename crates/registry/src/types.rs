@@ -1,5 +1,6 @@
 //! What the registry takes and gives, where the crate `record` has no word for it.
 
+use crate::keys::KeyGeneration;
 use serde_json::Value;
 use strongroom_record::{
     ArchiveId, Coding, CodingNumber, EpochId, Event, EventDraft, FileRecord, InstitutionId, Lease,
@@ -419,6 +420,8 @@ pub struct Batch {
     pub note: Option<String>,
     /// What happened, chained to the item's institution.
     pub events: Vec<EventDraft>,
+    /// Generations of keys that are the present ones from now on.
+    pub keys: Vec<KeyGeneration>,
     /// Give the item's draft up, and release its segments.
     pub abandon_draft: bool,
     /// Publish the item's draft.

@@ -32,6 +32,7 @@
 
 mod check;
 mod error;
+mod keyrings;
 mod place;
 mod put;
 mod read;
@@ -42,6 +43,7 @@ mod vault;
 
 pub use check::{Checked, Repaired, Verdict};
 pub use error::Error;
+pub use keyrings::{FoundKeyring, KEYRINGS_MAX};
 pub use put::{Put, PutSpec, Stored};
 pub use read::{Fault, SegmentReader};
 pub use shelf::{Identity, MissingShelf, Shelf, ShelfSpec};
@@ -53,7 +55,8 @@ pub use vault::{Options, Vault};
 /// Keys, certificates and writers, for rooms above that hold them.
 pub mod keys {
     pub use strongroom_shard::{
-        Certificate, Grant, Institution, Kind, SealingPublic, SecretKeys, Seed, SigningChain,
-        Writer, WriterKey,
+        Certificate, Grant, Institution, Kind, LOCKED_MAGIC, RECOVERY_GENERATION, SHARE_TEXT_BYTES_MAX,
+        SealingPublic, SecretKeys, Seed, Share, ShareError, SigningChain, Writer, WriterKey, combine,
+        lock, split, unlock,
     };
 }

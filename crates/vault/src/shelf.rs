@@ -103,20 +103,7 @@ impl Shelf {
         archive: ArchiveId,
     ) -> Result<Shelf, Box<MissingShelf>> {
         let missing = |why: String| Box::new(MissingShelf { spec: spec.clone(), why });
-        let file = spec.path.join(IDENTITY);
-        let bytes = strongroom_spool::read_file(disk.as_ref(), &file, IDENTITY_BYTES_MAX)
-            .map_err(|e| missing(format!("{} cannot be read: {e}", file.display())))?;
-        let identity: Identity = serde_json::from_slice(&bytes)
-            .map_err(|e| missing(format!("{} is no shelf's identity: {e}", file.display())))?;
-        if identity.magic != MAGIC {
-            return Err(missing(format!("{} is no shelf's identity", file.display())));
-        }
-        if identity.format > FORMAT {
-            return Err(missing(format!(
-                "its format is {}, this program knows up to {FORMAT}: use a newer one",
-                identity.format
-            )));
-        }
+        let identity = identity_of(disk.as_ref(), &spec.path).map_err(missing)?;
         if identity.archive != archive {
             return Err(missing(format!("it belongs to another archive, {}", identity.archive)));
         }
@@ -184,4 +171,23 @@ impl Shelf {
     pub(crate) fn is(&self, id: ShelfId) -> bool {
         self.spec.id.bytes() == id.bytes()
     }
+}
+
+/// What the shelf in `dir` says of itself, or why it is none.
+pub(crate) fn identity_of(disk: &dyn Disk, dir: &Path) -> Result<Identity, String> {
+    let file = dir.join(IDENTITY);
+    let bytes = strongroom_spool::read_file(disk, &file, IDENTITY_BYTES_MAX)
+        .map_err(|e| format!("{} cannot be read: {e}", file.display()))?;
+    let identity: Identity = serde_json::from_slice(&bytes)
+        .map_err(|e| format!("{} is no shelf's identity: {e}", file.display()))?;
+    if identity.magic != MAGIC {
+        return Err(format!("{} is no shelf's identity", file.display()));
+    }
+    if identity.format > FORMAT {
+        return Err(format!(
+            "its format is {}, this program knows up to {FORMAT}: use a newer one",
+            identity.format
+        ));
+    }
+    Ok(identity)
 }
