@@ -1,5 +1,6 @@
 //! An archive: its registry, vault and keys, joined; and what can be asked of it.
 
+use crate::keys::PublicKey;
 use crate::{Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest};
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,6 +24,16 @@ const PAGE: u32 = 1000;
 
 /// The institution that an archive has from the start.
 pub(crate) const DEFAULT_INSTITUTION: &str = "local";
+
+type KeyFileIdentity = Option<(u64, i64, i64)>;
+
+/// What new segments of an institution are sealed to, and who signs them.
+#[derive(Clone)]
+pub(crate) struct Sealing {
+    pub(crate) generation: u32,
+    pub(crate) seal_to: SealingPublic,
+    pub(crate) writer: Arc<Writer>,
+}
 
 /// What an archive is opened with.
 #[derive(Clone, Debug)]
@@ -53,8 +64,9 @@ struct Inner {
     vault: Vault,
     id: ArchiveId,
     worker: WorkerId,
-    keys: Mutex<Option<KeyFile>>,
-    writers: Mutex<HashMap<InstitutionId, Arc<Writer>>>,
+    /// The key file as it was read last, and what tells that it was replaced since.
+    keys: Mutex<Option<(KeyFile, KeyFileIdentity)>>,
+    writers: Mutex<HashMap<(InstitutionId, u32), Arc<Writer>>>,
     /// Held for as long as this process lives: who can lock it knows that its worker is dead.
     _alive: std::fs::File,
 }
@@ -363,46 +375,73 @@ impl Archive {
         if let Some(known) = self.block_on(self.registry().institution_by_name(name))? {
             return Ok(known.id);
         }
+        self.change_keys(|keys| make_institution(&self.inner.runtime, self.registry(), keys, name))
+    }
+
+    /// Asks the key file, as it is now: another process may have replaced it.
+    pub(crate) fn with_keys<T>(
+        &self,
+        work: impl FnOnce(&KeyFile) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut slot = self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let identity = KeyFile::identity(&self.inner.key_path);
+        let known = slot.take().filter(|(_, known)| identity.is_some() && *known == identity);
+        let known = match known {
+            Some(known) => known,
+            None => (KeyFile::open(&self.inner.key_path, self.inner.id)?, identity),
+        };
+        work(&slot.insert(known).0)
+    }
+
+    /// Changes the key file. Two processes that do so at once would each rewrite it: one at a time.
+    pub(crate) fn change_keys<T>(
+        &self,
+        change: impl FnOnce(&mut KeyFile) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let path = self.inner.data.join("create.lock");
+        let io = |source| Error::Unwritable { path: path.clone(), source };
+        let lock = std::fs::File::create(&path).map_err(io)?;
+        lock.lock().map_err(io)?;
+        change(&mut KeyFile::open(&self.inner.key_path, self.inner.id)?)
+    }
+
+    /// The seeds of an institution: those of the key file, and those that keyrings give with them.
+    pub(crate) fn secrets(&self, id: InstitutionId) -> Result<SecretKeys, Error> {
+        let mut secrets = self.with_keys(|keys| keys.secrets(id))?;
+        let known = self.block_on(self.registry().institution(id))?;
+        let present = known.map_or(0, |known| known.generation);
+        if (1..=present).any(|generation| !secrets.has(generation)) {
+            crate::keyring::complete(self, id, &mut secrets)?;
+        }
+        Ok(secrets)
+    }
+
+    /// What new segments of an institution are sealed to, and who signs them. Refused where the key file
+    /// is of an older generation than the registry names.
+    pub(crate) fn sealing(&self, id: InstitutionId) -> Result<Sealing, Error> {
+        // Asked for before the file is read, for the file is replaced before the registry names it.
+        let missing = || Error::NotFound { what: "institution", name: id.to_string() };
+        let known = self.block_on(self.registry().institution(id))?.ok_or_else(missing)?;
         self.with_keys(|keys| {
-            // Two processes that add one at once would each rewrite the file: one at a time.
-            let path = self.inner.data.join("create.lock");
-            let io = |source| Error::Unwritable { path: path.clone(), source };
-            let lock = std::fs::File::create(&path).map_err(io)?;
-            lock.lock().map_err(io)?;
-            *keys = KeyFile::open(&self.inner.key_path, self.inner.id)?;
-            make_institution(&self.inner.runtime, self.registry(), keys, name)
+            let PublicKey { generation, seal_to, .. } = keys.public_of(id)?;
+            if generation < known.generation {
+                return Err(self.key_is_old(&known, generation));
+            }
+            let mut writers = self.inner.writers.lock().unwrap_or_else(PoisonError::into_inner);
+            let writer = match writers.get(&(id, generation)) {
+                Some(writer) => writer.clone(),
+                None => {
+                    let writer = Arc::new(keys.writer(id, now(), random)?);
+                    writers.insert((id, generation), writer.clone());
+                    writer
+                }
+            };
+            Ok(Sealing { generation, seal_to, writer })
         })
     }
 
-    fn with_keys<T>(
-        &self,
-        work: impl FnOnce(&mut KeyFile) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut slot = self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = match slot.take() {
-            Some(keys) => keys,
-            None => KeyFile::open(&self.inner.key_path, self.inner.id)?,
-        };
-        work(slot.insert(keys))
-    }
-
-    pub(crate) fn secrets(&self, id: InstitutionId) -> Result<SecretKeys, Error> {
-        self.with_keys(|keys| keys.secrets(id))
-    }
-
-    /// What new segments are sealed to: the present generation and its public key.
-    pub(crate) fn seal_to(&self, id: InstitutionId) -> Result<(u32, SealingPublic), Error> {
-        self.with_keys(|keys| keys.public_of(id)).map(|public| (public.generation, public.seal_to))
-    }
-
     pub(crate) fn writer(&self, id: InstitutionId) -> Result<Arc<Writer>, Error> {
-        let mut writers = self.inner.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(writer) = writers.get(&id) {
-            return Ok(writer.clone());
-        }
-        let writer = Arc::new(self.with_keys(|keys| keys.writer(id, now(), random))?);
-        writers.insert(id, writer.clone());
-        Ok(writer)
+        self.sealing(id).map(|sealing| sealing.writer)
     }
 
     fn policy(&self, scope: Scope, coding: Coding) -> Result<(), Error> {
@@ -454,7 +493,7 @@ impl Archive {
         }
     }
 
-    fn new_work(
+    pub(crate) fn new_work(
         &self,
         kind: WorkKind,
         institution: InstitutionId,

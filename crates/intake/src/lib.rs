@@ -1,4 +1,4 @@
-//! The durable steps of ingest, restoration, fixity, repair and recoding.
+//! The durable steps of ingest, restoration, fixity, repair, recoding and the rotation of keys.
 //!
 //! [`Archive`] joins a registry, a vault and keys. [`Archive::deposit`] and its sisters only queue
 //! work; [`Runner`] leases what is queued and does it, step by step, each step's outcome committed
@@ -47,23 +47,28 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod archive;
+mod custody;
 mod error;
 mod fixity;
 mod ingest;
+mod keyring;
 mod keys;
 mod progress;
 mod record;
 mod request;
 mod restore;
+mod rotation;
 mod runner;
 mod source;
 
 pub use archive::{Archive, Opened, Options};
+pub use custody::{Dealt, Recovered, recover_keys};
 pub use error::{Code, Error};
-pub use keys::KeyFile;
+pub use keys::{KeyFile, KeySummary, Recovery};
 pub use progress::Progress;
 pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
 pub use restore::read_file;
+pub use rotation::KEY_FAIL_POINTS;
 pub use runner::{Ended, Runner, Stop};
 
 /// Most bytes that are read from a source and not yet committed, over all segments in flight.

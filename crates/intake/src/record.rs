@@ -1,7 +1,7 @@
 //! The record of a version: JSON Lines, sealed in segments of its own, the head last.
 
 use crate::Error;
-use crate::archive::{now, random_id};
+use crate::archive::{Sealing, now, random_id};
 use crate::ingest::each_file;
 use crate::runner::Job;
 use serde_json::{Value, json};
@@ -47,7 +47,9 @@ pub(crate) fn store(
         "revision": [revision.0.to_string(), revision.1.to_string()],
         "bag": bag,
     });
-    let mut parts = Parts { job, version, about, put: None, hasher: None, stored: Vec::new() };
+    let sealing = archive.sealing(job.item.institution)?;
+    let (put, hasher, stored) = (None, None, Vec::new());
+    let mut parts = Parts { job, version, about, sealing, put, hasher, stored };
     if let Some(object) = job.item.object {
         let mut after = 0;
         loop {
@@ -95,6 +97,8 @@ struct Parts<'a> {
     version: VersionId,
     /// What each segment says first of itself.
     about: Value,
+    /// The same for all parts, though keys be rotated meanwhile.
+    sealing: Sealing,
     put: Option<Put>,
     hasher: Option<Hasher>,
     stored: Vec<(SegmentId, Sha256)>,
@@ -148,7 +152,7 @@ impl Parts<'_> {
         let (job, archive) = (self.job, self.job.archive);
         let institution = job.item.institution;
         let registry = archive.registry();
-        let (generation, seal_to) = archive.seal_to(institution)?;
+        let Sealing { generation, seal_to, .. } = self.sealing.clone();
         let coding = archive.block_on(registry.coding_for(job.item.object, institution))?;
         let number = archive.block_on(registry.next_coding_number())?;
         let segment = SegmentId(random_id());
@@ -178,8 +182,8 @@ impl Parts<'_> {
     }
 
     fn commit(&self, put: Put) -> Result<SegmentId, Error> {
-        let writer = self.job.archive.writer(self.job.item.institution)?;
-        let Stored { segment, bytes, coding, number, placements } = put.finish(&writer, now())?;
+        let Stored { segment, bytes, coding, number, placements } =
+            put.finish(&self.sealing.writer, now())?;
         let durable = DurableSegment { id: segment, bytes, coding, number, placements };
         fail::fail_point!("deposit.record-part-synced");
         self.job.commit(Batch { durable: vec![durable], ..Batch::default() })?;

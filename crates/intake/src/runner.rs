@@ -15,8 +15,14 @@ const POLL: Duration = Duration::from_millis(200);
 /// A lease is renewed so often; well below [`LEASE_SECONDS`].
 const RENEWAL: Duration = Duration::from_secs(15);
 /// Kinds of work that this runner does.
-const KINDS: &[WorkKind] =
-    &[WorkKind::Ingest, WorkKind::Restore, WorkKind::Fixity, WorkKind::Repair, WorkKind::Recode];
+const KINDS: &[WorkKind] = &[
+    WorkKind::Ingest,
+    WorkKind::Restore,
+    WorkKind::Fixity,
+    WorkKind::Repair,
+    WorkKind::Recode,
+    WorkKind::Keys,
+];
 
 /// Asks work to stop at its next durable point. Cheap to clone.
 #[derive(Clone, Default)]
@@ -197,6 +203,7 @@ impl Runner {
             WorkKind::Fixity => crate::fixity::check(job),
             WorkKind::Repair => crate::fixity::repair(job),
             WorkKind::Recode => crate::fixity::recode(job),
+            WorkKind::Keys => crate::rotation::run(job),
             WorkKind::Delete => Err(Error::Internal("deletion is not done by this worker".into())),
         }
     }
@@ -220,6 +227,7 @@ impl Runner {
             WorkKind::Recode => EventKind::Recoding,
             WorkKind::Restore => EventKind::Dissemination,
             WorkKind::Delete => EventKind::Deletion,
+            WorkKind::Keys => EventKind::KeyRotation,
         };
         let first: String =
             problems.first().map_or("", String::as_str).chars().take(2000).collect();

@@ -195,7 +195,9 @@ pub(crate) async fn add(
             "INSERT INTO key_generations (institution, generation, keys, keyring, created)
              VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (institution, generation) DO UPDATE SET keys = excluded.keys,
-               keyring = excluded.keyring, created = excluded.created WHERE excluded.generation = 0",
+               keyring = excluded.keyring, created = CASE WHEN key_generations.keys = excluded.keys
+                 THEN key_generations.created ELSE excluded.created END
+             WHERE excluded.generation = 0",
         )
         .bind(&next.institution.0[..])
         .bind(i64::from(number))

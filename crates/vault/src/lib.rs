@@ -55,8 +55,8 @@ pub use vault::{Options, Vault};
 /// Keys, certificates and writers, for rooms above that hold them.
 pub mod keys {
     pub use strongroom_shard::{
-        Certificate, Grant, Institution, Kind, LOCKED_MAGIC, RECOVERY_GENERATION, SHARE_TEXT_BYTES_MAX,
-        SealingPublic, SecretKeys, Seed, Share, ShareError, SigningChain, Writer, WriterKey, combine,
-        lock, split, unlock,
+        Certificate, Grant, Institution, Kind, LOCKED_MAGIC, RECOVERY_GENERATION,
+        SHARE_TEXT_BYTES_MAX, SealingPublic, SecretKeys, Seed, Share, ShareError, SigningChain,
+        Writer, WriterKey, combine, lock, split, unlock,
     };
 }

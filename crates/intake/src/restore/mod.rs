@@ -5,6 +5,7 @@ mod reader;
 mod target;
 
 pub(crate) use reader::Reader;
+pub(crate) use reader::open_segment;
 pub use reader::read_file;
 
 use crate::ingest::{bag_path, each_file};

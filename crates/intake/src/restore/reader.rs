@@ -1,6 +1,6 @@
 //! Files' bytes, from the segments in which they lie.
 
-use crate::{Archive, Error};
+use crate::{Archive, Code, Error};
 use std::collections::HashMap;
 use strongroom_digest::{Algorithm, Hasher};
 use strongroom_record::{FileRecord, SegmentId};
@@ -50,6 +50,33 @@ pub(super) fn compare(file: &FileRecord, hasher: Hasher) -> Result<(), Error> {
     }
 }
 
+/// Opens a segment: the coding that is wanted first; any other that is whole will do.
+pub(crate) fn open_segment(
+    archive: &Archive,
+    id: SegmentId,
+    keys: &SecretKeys,
+) -> Result<SegmentReader, Error> {
+    let registry = archive.registry();
+    let missing = || Error::NotFound { what: "segment", name: id.to_string() };
+    let segment = archive.block_on(registry.segment(id))?.ok_or_else(missing)?;
+    let placements = archive.block_on(registry.placements(id))?;
+    let mut codings: Vec<_> = placements.iter().map(|p| p.coding).collect();
+    codings.sort_by_key(|c| (*c != segment.number, *c));
+    codings.dedup();
+    let mut last = missing();
+    for coding in codings {
+        let of: Vec<_> = placements.iter().filter(|p| p.coding == coding).cloned().collect();
+        match archive.vault().reader(id, &of, keys) {
+            Ok(reader) => return Ok(reader),
+            Err(error) => last = error.into(),
+        }
+    }
+    match last.code() {
+        Code::KeyMissing => Err(archive.seed_is_missing(segment.institution, segment.generation)?),
+        _ => Err(last),
+    }
+}
+
 /// Files' bytes by their extents, a few segments open at a time.
 pub(crate) struct Reader<'a> {
     archive: &'a Archive,
@@ -79,32 +106,7 @@ impl<'a> Reader<'a> {
     fn segment(&mut self, id: SegmentId) -> Result<&mut SegmentReader, Error> {
         self.clock += 1;
         if !self.open.contains_key(&id) {
-            let registry = self.archive.registry();
-            let missing = || Error::NotFound { what: "segment", name: id.to_string() };
-            let segment = self.archive.block_on(registry.segment(id))?.ok_or_else(missing)?;
-            let placements = self.archive.block_on(registry.placements(id))?;
-            // The coding that is wanted first; any other that is whole will do.
-            let mut codings: Vec<_> = placements.iter().map(|p| p.coding).collect();
-            codings.sort_by_key(|c| (*c != segment.number, *c));
-            codings.dedup();
-            let mut last = None;
-            let mut found = None;
-            for coding in codings {
-                let of: Vec<_> =
-                    placements.iter().filter(|p| p.coding == coding).cloned().collect();
-                match self.archive.vault().reader(id, &of, &self.keys) {
-                    Ok(reader) => {
-                        found = Some(reader);
-                        break;
-                    }
-                    Err(error) => last = Some(error),
-                }
-            }
-            let reader = match (found, last) {
-                (Some(reader), _) => reader,
-                (None, Some(error)) => return Err(error.into()),
-                (None, None) => return Err(missing()),
-            };
+            let reader = open_segment(self.archive, id, &self.keys)?;
             if self.open.len() >= OPEN_MAX
                 && let Some(oldest) =
                     self.open.iter().min_by_key(|(_, (at, _))| *at).map(|(id, _)| *id)

@@ -8,9 +8,11 @@ pub(crate) mod demo;
 pub(crate) mod deposit;
 pub(crate) mod doctor;
 pub(crate) mod fixity;
+pub(crate) mod key;
 pub(crate) mod object;
 pub(crate) mod policy;
 pub(crate) mod restore;
+mod shares;
 pub(crate) mod shelf;
 pub(crate) mod work;
 
@@ -69,6 +71,7 @@ pub(crate) fn run(cli: Cli, out: Output) -> Result<Answer, Failure> {
         Command::Status(args) => fixity::status(cx, args),
         Command::Shelf(args) => shelf::run(cx, args),
         Command::Policy(args) => policy::run(cx, args),
+        Command::Key(args) => key::run(cx, args),
         Command::Bag(args) => bag::run(cx, args),
         Command::Doctor(args) => doctor::run(cx, args),
         Command::Config(args) => config::run(cx, args),
