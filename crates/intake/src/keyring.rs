@@ -73,8 +73,9 @@ impl Keyring {
     }
 }
 
-/// Adds the seeds that are missing to those at hand, from the newest keyring that these open. Those that
-/// no keyring gives stay missing.
+/// Adds the seeds that are missing to those at hand, from the newest keyring that these open: of those that
+/// the registry names, else of those that the shelves show, for a rotation that was broken off has stored
+/// one that the registry does not name yet. What no keyring gives stays missing.
 pub(crate) fn complete(
     archive: &Archive,
     institution: InstitutionId,
@@ -85,19 +86,31 @@ pub(crate) fn complete(
     let newest_first = generations.iter().rev().filter(|g| secrets.has(g.generation));
     let segments: Vec<_> = newest_first.filter_map(|g| g.keyring).collect();
     for segment in segments {
-        let keyring = open_segment(archive, segment, secrets)
-            .and_then(|reader| Keyring::read(reader, institution));
-        match keyring {
-            Ok(keyring) => {
-                let found = keyring.secrets().map_err(Error::Internal)?;
-                for generation in found.generations() {
-                    if let Some(seed) = found.seed(generation) {
-                        secrets.insert(generation, seed.clone());
-                    }
-                }
-                return Ok(());
-            }
+        match open_segment(archive, segment, secrets).and_then(|r| Keyring::read(r, institution)) {
+            Ok(keyring) => return add(secrets, &keyring),
             Err(error) => tracing::warn!(%segment, %error, "a keyring cannot be read"),
+        }
+    }
+    // A first generation, and one after which all are missing, opens no keyring: nothing is searched.
+    let newest = secrets.generations().max().unwrap_or(1);
+    if newest == 1 || (1..newest).all(|generation| secrets.has(generation)) {
+        return Ok(());
+    }
+    for found in archive.vault().find_keyrings()? {
+        if found.institution == institution
+            && let Ok(reader) = archive.vault().reader(found.segment, &found.placements, secrets)
+        {
+            return add(secrets, &Keyring::read(reader, institution)?);
+        }
+    }
+    Ok(())
+}
+
+fn add(secrets: &mut SecretKeys, keyring: &Keyring) -> Result<(), Error> {
+    let found = keyring.secrets().map_err(Error::Internal)?;
+    for generation in found.generations() {
+        if let Some(seed) = found.seed(generation) {
+            secrets.insert(generation, seed.clone());
         }
     }
     Ok(())
