@@ -6,6 +6,7 @@ use crate::keyring::Keyring;
 use crate::keys::certify;
 use crate::rotation::{KeysRequest, work_key};
 use crate::{Archive, Code, Error, KeyFile, Recovery};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use strongroom_record::json::bytes::{hex, unhex};
@@ -16,7 +17,7 @@ use strongroom_registry::{Institution, Revocation, WriterCertificate};
 use strongroom_vault::keys::{
     Certificate, Kind, RECOVERY_GENERATION, SecretKeys, Seed, Share, ShareError, combine, split,
 };
-use strongroom_vault::{Disk, OsDisk, ShelfSpec, Vault};
+use strongroom_vault::{Disk, Identity, OsDisk, ShelfSpec, Vault};
 
 /// Shares of a new recovery key, and what the archive is to know of it. They open nothing until
 /// [`Archive::register_recovery`] has ended well.
@@ -37,7 +38,7 @@ pub struct Recovered {
     pub generations: Vec<u32>,
     /// Whether the archive's own key came with them.
     pub archive_key: bool,
-    /// Keyrings of this institution that the shares do not open: of another recovery key.
+    /// Keyrings of this institution that are sealed to another recovery key.
     pub unopened: usize,
 }
 
@@ -245,13 +246,11 @@ pub fn recover_keys(
     path: &Path,
 ) -> Result<Recovered, Error> {
     let seed = combine(shares).map_err(of_set)?;
-    let key = |code, what: String| Error::Key { code, path: path.to_owned(), what };
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let mut specs: Vec<ShelfSpec> = Vec::new();
     let mut archive = None;
     for dir in shelves {
-        let identity = Vault::identify(&disk, dir)
-            .map_err(|why| Error::Usage(format!("{} is no shelf: {why}", dir.display())))?;
+        let identity = Identity::read(disk.as_ref(), dir).map_err(Error::Usage)?;
         if *archive.get_or_insert(identity.archive) != identity.archive {
             let what = format!("{} is another archive's shelf", dir.display());
             return Err(Error::Usage(what));
@@ -268,46 +267,45 @@ pub fn recover_keys(
     let archive = archive.ok_or_else(|| Error::Usage("name a shelf at least".into()))?;
     let options = strongroom_vault::Options { archive, epoch: 0, token: random_id(), random };
     let vault = Vault::open(disk, &specs, options);
-    let (mut best, mut unopened): (Option<Keyring>, _) = (None, 0);
+    // Of each institution the keyring with most seeds: trustees of a single-user archive's institution
+    // recover the archive's own key with it.
+    let theirs = |id: &InstitutionId| shares.iter().all(|share| share.is_of(id.0));
+    let (mut best, mut unopened): (HashMap<_, Keyring>, _) = (HashMap::new(), 0);
     for found in vault.find_keyrings()? {
-        if !shares.iter().all(|share| share.is_of(found.institution.0)) {
+        if found.generation != RECOVERY_GENERATION {
             continue;
         }
         let secrets = SecretKeys::new(found.institution.0).with(RECOVERY_GENERATION, seed.clone());
         let read = vault.reader(found.segment, &found.placements, &secrets);
         match read.map_err(Error::from).and_then(|r| Keyring::read(r, found.institution)) {
-            Ok(keyring) => {
+            Ok(keyring) if keyring.archive == archive => {
                 let newer = |best: &Keyring| best.key.seeds.len() < keyring.key.seeds.len();
-                if best.as_ref().is_none_or(newer) {
-                    best = Some(keyring);
+                if best.get(&found.institution).is_none_or(newer) {
+                    best.insert(found.institution, keyring);
                 }
             }
-            // Sealed to a generation, not to a recovery key; or to another recovery key.
+            Ok(_) => tracing::warn!(segment = %found.segment, "a keyring of another archive"),
             Err(error) => {
-                unopened += usize::from(matches!(error.code(), Code::KeyWrong));
+                unopened +=
+                    usize::from(theirs(&found.institution) && error.code() == Code::KeyWrong);
                 tracing::debug!(segment = %found.segment, %error, "a keyring does not open");
             }
         }
     }
-    let Some(keyring) = best else {
+    let found = best.keys().copied().find(theirs);
+    let Some(keyring) = found.and_then(|id| best.remove(&id)) else {
         let of = shares.first().map(Share::institution).unwrap_or_default();
-        return Err(key(
-            Code::KeyMissing,
-            format!(
-                "no keyring on these shelves opens with these shares (institution {of}...; \
-                 {unopened} keyrings are sealed to another recovery key)"
-            ),
-        ));
+        let what = format!(
+            "no keyring on these shelves opens with these shares (institution {of}...; {unopened} are \
+             sealed to another recovery key)"
+        );
+        return Err(Error::Key { code: Code::KeyMissing, path: path.to_owned(), what });
     };
-    if keyring.archive != archive {
-        let what =
-            format!("the keyring is of archive {}, the shelves of {archive}", keyring.archive);
-        return Err(key(Code::KeyWrong, what));
-    }
     let institution = keyring.key.name.clone();
     let generations = keyring.key.seeds.iter().map(|seed| seed.generation).collect();
-    let archive_key = keyring.archive_key.is_some();
-    let keys = KeyFile::with(path, archive, keyring.archive_key, vec![keyring.key], random);
+    let own = best.into_values().next().map(|keyring| keyring.key);
+    let archive_key = own.is_some();
+    let keys = KeyFile::with(path, archive, own, vec![keyring.key], random);
     Ok(Recovered { keys, institution, generations, archive_key, unopened })
 }
 

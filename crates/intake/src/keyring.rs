@@ -22,18 +22,11 @@ pub(crate) struct Keyring {
     format: u32,
     pub(crate) archive: ArchiveId,
     pub(crate) key: StoredKey,
-    /// The archive's own key, where one person keeps both.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) archive_key: Option<StoredKey>,
 }
 
 impl Keyring {
-    pub(crate) fn new(
-        archive: ArchiveId,
-        key: StoredKey,
-        archive_key: Option<StoredKey>,
-    ) -> Keyring {
-        Keyring { strongroom: MAGIC.into(), format: FORMAT, archive, key, archive_key }
+    pub(crate) fn new(archive: ArchiveId, key: StoredKey) -> Keyring {
+        Keyring { strongroom: MAGIC.into(), format: FORMAT, archive, key }
     }
 
     /// One line of canonical JSON.
@@ -64,12 +57,19 @@ impl Keyring {
         if keyring.format > FORMAT {
             return Err(bad(format!("its format {} is newer than {FORMAT}", keyring.format)));
         }
-        keyring.secrets().map_err(bad)?;
+        keyring.key.secrets().map_err(bad)?;
         Ok(keyring)
     }
 
-    pub(crate) fn secrets(&self) -> Result<SecretKeys, String> {
-        self.key.secrets()
+    /// Adds its seeds to those at hand.
+    pub(crate) fn add_to(&self, secrets: &mut SecretKeys) -> Result<(), Error> {
+        let found = self.key.secrets().map_err(Error::Internal)?;
+        for generation in found.generations() {
+            if let Some(seed) = found.seed(generation) {
+                secrets.insert(generation, seed.clone());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn complete(
     let segments: Vec<_> = newest_first.filter_map(|g| g.keyring).collect();
     for segment in segments {
         match open_segment(archive, segment, secrets).and_then(|r| Keyring::read(r, institution)) {
-            Ok(keyring) => return add(secrets, &keyring),
+            Ok(keyring) => return keyring.add_to(secrets),
             Err(error) => tracing::warn!(%segment, %error, "a keyring cannot be read"),
         }
     }
@@ -100,17 +100,7 @@ pub(crate) fn complete(
         if found.institution == institution
             && let Ok(reader) = archive.vault().reader(found.segment, &found.placements, secrets)
         {
-            return add(secrets, &Keyring::read(reader, institution)?);
-        }
-    }
-    Ok(())
-}
-
-fn add(secrets: &mut SecretKeys, keyring: &Keyring) -> Result<(), Error> {
-    let found = keyring.secrets().map_err(Error::Internal)?;
-    for generation in found.generations() {
-        if let Some(seed) = found.seed(generation) {
-            secrets.insert(generation, seed.clone());
+            return Keyring::read(reader, institution)?.add_to(secrets);
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 use crate::{Code, Error};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -296,7 +297,7 @@ impl KeyFile {
         KeyFile { path: path.to_owned(), ..self.clone() }
     }
 
-    /// What it holds, for a person.
+    /// What it holds, for a person; the archive's own key last.
     pub fn summaries(&self) -> Result<Vec<KeySummary>, Error> {
         let of = |key: &StoredKey| {
             let public = self.public(key)?;
@@ -310,7 +311,7 @@ impl KeyFile {
                 recovery: key.recovery.clone(),
             })
         };
-        self.stored.institutions.iter().map(of).collect()
+        self.stored.institutions.iter().chain(&self.stored.archive_key).map(of).collect()
     }
 
     /// The public half of the writer's key.
@@ -319,14 +320,33 @@ impl KeyFile {
         Ok(WriterKey::new(&seed).public())
     }
 
+    /// The name and public half of each institution's key.
+    pub(crate) fn institutions(&self) -> Result<Vec<(String, PublicKey)>, Error> {
+        let one = |key: &StoredKey| Ok((key.name.clone(), self.public(key)?));
+        self.stored.institutions.iter().map(one).collect()
+    }
+
+    /// The seeds of all institutions that are in the file, the archive's own among them.
+    pub(crate) fn all_secrets(&self) -> Result<HashMap<InstitutionId, SecretKeys>, Error> {
+        let keys = self.stored.institutions.iter().chain(&self.stored.archive_key);
+        keys.map(|key| Ok((key.id, self.secrets(key.id)?))).collect()
+    }
+
     /// Whether it has a key of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.stored.institutions.iter().any(|k| k.name == name)
     }
 
-    /// The archive's own key.
-    pub(crate) fn archive_key(&self) -> Option<&StoredKey> {
-        self.stored.archive_key.as_ref()
+    /// The public half of the archive's own key.
+    pub(crate) fn archive_public(&self) -> Result<PublicKey, Error> {
+        let what = "it lacks the archive's own key";
+        let key = self.stored.archive_key.as_ref();
+        self.public(key.ok_or_else(|| self.error(Code::KeyMissing, what.into()))?)
+    }
+
+    /// The archive's own key, where its seed is here.
+    pub(crate) fn archive_key(&self) -> Option<InstitutionId> {
+        self.stored.archive_key.as_ref().filter(|key| !key.seeds.is_empty()).map(|key| key.id)
     }
 
     /// Draws a new institution's key, and stores it durably before it is returned.
@@ -338,7 +358,7 @@ impl KeyFile {
         if !self.has(name) {
             // What lacks the archive's key is a worker's, or came from trustees: not the place for
             // the only copy of a new institution's key.
-            if self.stored.archive_key.is_none() {
+            if self.archive_key().is_none() {
                 let what = "it lacks the archive's own key, and so makes no institution".into();
                 return Err(self.error(Code::KeyMissing, what));
             }
@@ -347,12 +367,6 @@ impl KeyFile {
         }
         let key = self.stored.institutions.iter().find(|k| k.name == name);
         self.public(key.expect("it is there, or was just added"))
-    }
-
-    /// Adds an institution's key, in the place of the one that it has of it.
-    pub(crate) fn put(&mut self, key: StoredKey) {
-        self.stored.institutions.retain(|k| k.id != key.id);
-        self.stored.institutions.push(key);
     }
 
     /// The public half of an institution's present key.
@@ -470,13 +484,15 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Notes the recovery key; durable when it returns.
+    /// Notes the recovery key of these; durable when it returns.
     pub(crate) fn note_recovery(
         &mut self,
-        id: InstitutionId,
-        recovery: Recovery,
+        of: &[InstitutionId],
+        recovery: &Recovery,
     ) -> Result<(), Error> {
-        self.key_mut(id)?.recovery = Some(recovery);
+        for id in of {
+            self.key_mut(*id)?.recovery = Some(recovery.clone());
+        }
         self.write()
     }
 
@@ -498,32 +514,38 @@ impl KeyFile {
         file.stored.note = NOTE_PUBLIC.into();
         let writer = file.writer_public()?;
         let mut certificates = Vec::new();
-        for key in &self.stored.institutions {
+        for key in self.stored.institutions.iter().chain(&self.stored.archive_key) {
             let (institution, seed) = self.open_key(key)?;
             let kinds = vec![Kind::Data, Kind::Record, Kind::Journal, Kind::Keyring];
             let certificate = certify(&institution, &seed, writer, kinds, now, seconds, random)
                 .map_err(|e| self.bad(&e.to_string()))?;
-            file.put(StoredKey {
+            let public = StoredKey {
                 seeds: vec![],
                 next: None,
                 sealing: Some(hex(&self.public(key)?.seal_to.to_bytes())),
                 certificate: Some(hex(&certificate.encode())),
                 ..key.clone()
-            });
+            };
+            match self.stored.archive_key.as_ref().is_some_and(|own| own.id == key.id) {
+                true => file.stored.archive_key = Some(public),
+                false => file.stored.institutions.push(public),
+            }
             certificates.push((key.id, certificate));
         }
         Ok((file, certificates))
     }
 
     fn key(&self, id: InstitutionId) -> Result<&StoredKey, Error> {
-        (self.stored.institutions.iter().find(|k| k.id == id)).ok_or_else(|| {
+        let mut keys = self.stored.institutions.iter().chain(&self.stored.archive_key);
+        keys.find(|k| k.id == id).ok_or_else(|| {
             self.error(Code::KeyMissing, format!("it has no key of institution {id}"))
         })
     }
 
     fn key_mut(&mut self, id: InstitutionId) -> Result<&mut StoredKey, Error> {
         self.key(id)?;
-        let found = self.stored.institutions.iter_mut().find(|k| k.id == id);
+        let mut keys = self.stored.institutions.iter_mut().chain(&mut self.stored.archive_key);
+        let found = keys.find(|k| k.id == id);
         Ok(found.expect("it was found just before"))
     }
 
@@ -570,7 +592,7 @@ impl KeyFile {
         }
     }
 
-    pub(crate) fn write(&self) -> Result<(), Error> {
+    fn write(&self) -> Result<(), Error> {
         self.replace(&self.text())
     }
 

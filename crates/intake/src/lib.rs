@@ -51,9 +51,12 @@ mod custody;
 mod error;
 mod fixity;
 mod ingest;
+mod journal;
 mod keyring;
 mod keys;
+mod lines;
 mod progress;
+mod rebuild;
 mod record;
 mod request;
 mod restore;
@@ -66,6 +69,7 @@ pub use custody::{Dealt, Recovered, recover_keys};
 pub use error::{Code, Error};
 pub use keys::{KeyFile, KeySummary, Recovery};
 pub use progress::Progress;
+pub use rebuild::{RebuildRequest, Rebuilt, rebuild};
 pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
 pub use restore::read_file;
 pub use rotation::KEY_FAIL_POINTS;
@@ -96,11 +100,20 @@ pub const FAIL_POINTS: &[&str] = &[
     "repair.done",
     "recode.coded",
     "recode.done",
+    "rebuild.searched",
+    "rebuild.journals",
+    "rebuild.records",
+    "rebuild.segments",
+    "rebuild.shelves-told",
+    "rebuild.whole",
+    "rebuild.named",
     "restore.begun",
     "restore.synced",
     "restore.written",
     "restore.whole",
     "restore.renamed",
+    "journal.stored",
+    "journal.kept",
 ];
 
 /// A lease lasts so long without renewal, in seconds.

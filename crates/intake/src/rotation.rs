@@ -10,7 +10,7 @@
 //! Whoever is killed between any two of these goes on with the same seed. Until the key file is replaced
 //! everything is sealed to the old generation; from then on to the new one, whose keyring is stored.
 
-use crate::archive::{now, random, random_id};
+use crate::archive::{DEFAULT_INSTITUTION, now, random, random_id};
 use crate::keyring::Keyring;
 use crate::keys::Next;
 use crate::runner::Job;
@@ -42,11 +42,11 @@ pub(crate) struct KeysRequest {
     pub(crate) recovery: Option<Recovery>,
 }
 
-/// Keyrings that are stored, by the fingerprint of the key that each is sealed to: another key than was
+/// Keyrings that are stored, by institution and the fingerprint of the key that each is sealed to: another key than was
 /// drawn before (the key file was put back from a copy) needs another keyring.
 #[derive(Default, Serialize, Deserialize)]
 struct Made {
-    keyrings: Vec<(Sha256, SegmentId)>,
+    keyrings: Vec<(InstitutionId, Sha256, SegmentId)>,
 }
 
 pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
@@ -87,7 +87,7 @@ fn rotate(job: &Job<'_>, made: &mut Made) -> Result<(), Error> {
     let writer = next_writer(job, &next)?;
     let mut keys = Vec::new();
     for seal_to in std::iter::once(&sealing).chain(&recovery) {
-        keys.push(store(job, made, seal_to, &keyring, &writer)?);
+        keys.push(store(job, made, id, seal_to, &keyring, &writer)?);
     }
     if !replaced {
         archive.change_keys(|keys| keys.promote(id, &next))?;
@@ -105,34 +105,38 @@ fn rotate(job: &Job<'_>, made: &mut Made) -> Result<(), Error> {
 }
 
 fn share(job: &Job<'_>, made: &mut Made, recovery: Recovery) -> Result<(), Error> {
-    let (archive, id) = (job.archive, job.item.institution);
+    let archive = job.archive;
     let bad = || Error::Internal("the recovery key in the request is none".into());
     let seal_to = recovery.seal_to().ok_or_else(bad)?;
-    let (institution, _) = archive.with_keys(|keys| keys.present(id))?;
-    let secrets = archive.secrets(id)?;
-    let key = archive.with_keys(|keys| keys.whole_key(id, &institution, &secrets))?;
-    let text = with_archive(job, key)?.encode()?;
-    let writer = archive.writer(id)?;
-    let key = store(job, made, &seal_to, &text, &writer)?;
-    archive.change_keys(|keys| keys.note_recovery(id, recovery.clone()))?;
+    let mut keys = Vec::new();
+    for id in shared_with(job)? {
+        let (institution, _) = archive.with_keys(|keys| keys.present(id))?;
+        let secrets = archive.secrets(id)?;
+        let key = archive.with_keys(|keys| keys.whole_key(id, &institution, &secrets))?;
+        let text = Keyring::new(archive.id(), key).encode()?;
+        let writer = archive.writer(id)?;
+        keys.push(store(job, made, id, &seal_to, &text, &writer)?);
+    }
+    let of = keys.iter().map(|key| key.institution).collect::<Vec<_>>();
+    archive.change_keys(|keys| keys.note_recovery(&of, &recovery))?;
     fail::fail_point!("key.recovery-noted");
     let detail = json!({
         "fingerprint": Sha256(seal_to.fingerprint()),
         "set": recovery.set,
         "threshold": recovery.threshold,
         "shares": recovery.shares,
-        "keyring": key.keyring,
+        "keyrings": keys.iter().map(|key| key.keyring).collect::<Vec<_>>(),
     });
     let note = format!("any {} of {} shares open everything", recovery.threshold, recovery.shares);
-    end(job, EventKind::KeySharing, detail, note, vec![key])?;
+    end(job, EventKind::KeySharing, detail, note, keys)?;
     fail::fail_point!("key.shared");
     Ok(())
 }
 
 impl Made {
-    fn of(&self, seal_to: &SealingPublic) -> Option<SegmentId> {
-        let fingerprint = Sha256(seal_to.fingerprint());
-        self.keyrings.iter().find(|(of, _)| *of == fingerprint).map(|(_, id)| *id)
+    fn of(&self, institution: InstitutionId, seal_to: &SealingPublic) -> Option<SegmentId> {
+        let of = (institution, Sha256(seal_to.fingerprint()));
+        self.keyrings.iter().find(|(id, key, _)| (*id, *key) == of).map(|(_, _, id)| *id)
     }
 }
 
@@ -149,15 +153,17 @@ fn ring(job: &Job<'_>, next: &Next) -> Result<Vec<u8>, Error> {
     }
     secrets.insert(present + 1, next.seed.clone());
     let key = archive.with_keys(|keys| keys.whole_key(id, &next.institution, &secrets))?;
-    with_archive(job, key)?.encode()
+    Keyring::new(archive.id(), key).encode()
 }
 
-/// A keyring of this key. That of the institution which an archive begins with holds the archive's own
-/// key too: whoever recovers a single-user archive recovers all of it.
-fn with_archive(job: &Job<'_>, key: crate::keys::StoredKey) -> Result<Keyring, Error> {
-    let own = key.name == crate::archive::DEFAULT_INSTITUTION;
-    let archive_key = job.archive.with_keys(|keys| Ok(keys.archive_key().cloned()))?;
-    Ok(Keyring::new(job.archive.id(), key, archive_key.filter(|_| own)))
+/// The institution whose recovery key it is; with that which an archive begins with, the archive's own key
+/// too, for whoever recovers a single-user archive is to recover all of it.
+fn shared_with(job: &Job<'_>) -> Result<Vec<InstitutionId>, Error> {
+    let id = job.item.institution;
+    let known = job.archive.block_on(job.archive.registry().institution(id))?;
+    let first = known.is_some_and(|known| known.name == DEFAULT_INSTITUTION);
+    let own = job.archive.with_keys(|keys| Ok(keys.archive_key()))?;
+    Ok(std::iter::once(id).chain(own.filter(|_| first)).collect())
 }
 
 fn next_writer(job: &Job<'_>, next: &Next) -> Result<Writer, Error> {
@@ -172,11 +178,12 @@ fn next_writer(job: &Job<'_>, next: &Next) -> Result<Writer, Error> {
 fn store(
     job: &Job<'_>,
     made: &mut Made,
+    institution: InstitutionId,
     seal_to: &SealingPublic,
     text: &[u8],
     writer: &Writer,
 ) -> Result<KeyGeneration, Error> {
-    let (archive, institution) = (job.archive, job.item.institution);
+    let archive = job.archive;
     let generation = seal_to.generation();
     let of = |segment| KeyGeneration {
         institution,
@@ -185,7 +192,7 @@ fn store(
         keyring: Some(segment),
         created: now(),
     };
-    if let Some(segment) = made.of(seal_to) {
+    if let Some(segment) = made.of(institution, seal_to) {
         return Ok(of(segment));
     }
     let registry = archive.registry();
@@ -216,7 +223,7 @@ fn store(
     put.push(text)?;
     let Stored { bytes, coding, number, placements, .. } = put.finish(writer, now())?;
     fail::fail_point!("key.keyring-synced");
-    made.keyrings.push((Sha256(seal_to.fingerprint()), segment));
+    made.keyrings.push((institution, Sha256(seal_to.fingerprint()), segment));
     let checkpoint =
         serde_json::to_value(&*made).map_err(|e| Error::Internal(format!("no checkpoint: {e}")))?;
     let durable = DurableSegment { id: segment, bytes, coding, number, placements };

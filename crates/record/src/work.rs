@@ -20,6 +20,8 @@ words! {
     Delete = "delete",
     /// Rotate an institution's key, or seal its keys to a recovery key.
     Keys = "keys",
+    /// Tell the shelves what the registry knows.
+    Journal = "journal",
 }
 
 words! {

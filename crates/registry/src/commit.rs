@@ -51,6 +51,9 @@ impl Registry {
             segments::check(c, checked).await?;
         }
         keys::add(c, &batch.keys, now).await?;
+        if let Some(journal) = &batch.journal {
+            crate::journal::keep(c, journal).await?;
+        }
         let events = events::append(c, item.institution, batch.events, now).await?;
         if batch.abandon_draft {
             objects::abandon(c, item.id).await?;

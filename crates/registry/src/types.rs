@@ -105,6 +105,8 @@ words! {
     Published = "published",
     /// Given up. Its files stay listed; its segments are released.
     Abandoned = "abandoned",
+    /// Known from a journal, its record is being looked for on the shelves, or is being read.
+    Rebuilding = "rebuilding",
 }
 
 /// One place that keeps shards.
@@ -418,6 +420,8 @@ pub struct Batch {
     pub checkpoint: Option<Value>,
     /// What a person should know.
     pub note: Option<String>,
+    /// A journal that is stored; the tombstones of which it tells are told of from now on.
+    pub journal: Option<crate::Journal>,
     /// What happened, chained to the item's institution.
     pub events: Vec<EventDraft>,
     /// Generations of keys that are the present ones from now on.

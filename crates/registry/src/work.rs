@@ -280,7 +280,8 @@ pub(crate) fn stages(kind: WorkKind) -> &'static [Stage] {
         | WorkKind::Repair
         | WorkKind::Recode
         | WorkKind::Delete
-        | WorkKind::Keys => &[Stage::Run],
+        | WorkKind::Keys
+        | WorkKind::Journal => &[Stage::Run],
     }
 }
 

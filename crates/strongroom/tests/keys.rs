@@ -177,11 +177,52 @@ fn what_each_generation_sealed_comes_back_with_each_way_of_keeping_keys() {
         place.with_newest_seed_only(|| place.all_come_back(&all));
         place.with_shares_only("pages", || place.all_come_back(&all));
     });
+    // The archive's own key is one like others.
+    place.run(&["key", "rotate", "--archive", "--yes"]);
+    place.with_shares_only("pages", || {
+        let keys: Value = serde_json::from_slice(&std::fs::read(place.key()).unwrap()).unwrap();
+        assert_eq!(keys["archive_key"]["seeds"].as_array().unwrap().len(), 2);
+        place.deposit("fourth");
+    });
     // What only older seeds open stays open to them, and says what it cannot.
     let keys: Value = serde_json::from_slice(&std::fs::read(place.key()).unwrap()).unwrap();
     assert_eq!(keys["institutions"][0]["seeds"].as_array().unwrap().len(), 3);
     place.all_come_back(&all);
     place.run(&["fixity"]);
+}
+
+#[test]
+fn a_registry_is_rebuilt_with_the_newest_seed_or_with_shares() {
+    let place = Place::new();
+    place.deposit("first");
+    place.run(&["key", "split", "--to", "pages", "--yes"]);
+    place.run(&["key", "rotate", "--yes"]);
+    place.deposit("second");
+    let serial = "5e".repeat(16);
+    place.run(&["key", "revoke", &serial, "--last-journal", "1:7", "--yes"]);
+    place.run(&["key", "rotate", "--yes"]);
+    place.deposit("third");
+    let check = || {
+        for name in ["strongroom.db", "strongroom.db-wal", "strongroom.db-shm"] {
+            let _ = std::fs::remove_file(place.path("archive").join(name));
+        }
+        let (a, b) = (place.path("archive/shelves/a"), place.path("archive/shelves/b"));
+        let rebuilt = place.run(&["rebuild", "--from", text(&a), "--from", text(&b)]);
+        assert_eq!(rebuilt["versions"], 3, "{rebuilt}");
+        place.all_come_back(&["first", "second", "third"]);
+        let shown = &place.run(&["key", "show"])["institutions"][0];
+        assert_eq!((&shown["generation"], &shown["rotating"]), (&3.into(), &false.into()));
+        assert_eq!(shown["revocations"][0]["serial"], serial);
+        assert!(shown["recovery"]["keyring"].is_string());
+    };
+    place.with_newest_seed_only(check);
+    std::fs::remove_file(place.key()).unwrap();
+    let pages = [1, 2, 4].map(|n| format!("pages/share-{n}-of-5.txt"));
+    place.run(&["key", "combine", &pages[0], &pages[1], &pages[2]]);
+    check();
+    place.run(&["key", "rotate", "--yes"]);
+    place.deposit("fourth");
+    place.with_newest_seed_only(|| place.all_come_back(&["first", "second", "third", "fourth"]));
 }
 
 #[test]

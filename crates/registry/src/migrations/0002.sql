@@ -1,25 +1,4 @@
--- Certificates are known by their serials, which are 16 random bytes. Nothing was written to these
--- two tables before. A revocation stands alone: it may name a certificate that was never listed here.
+-- Journals are numbered as revisions are; the archive's own stand under an institution of its own,
+-- which owns no objects and has the name "(archive)", that no institution can have.
 
-DROP TABLE revocations;
-DROP TABLE certificates;
-
-CREATE TABLE certificates (
-    institution BLOB    NOT NULL REFERENCES institutions (id),
-    serial      BLOB    NOT NULL CHECK (length(serial) = 16),
-    writer      BLOB    NOT NULL CHECK (length(writer) = 32),
-    certificate BLOB    NOT NULL,
-    valid_from  INTEGER NOT NULL,
-    valid_until INTEGER NOT NULL,
-    created     INTEGER NOT NULL,
-    PRIMARY KEY (institution, serial)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE revocations (
-    institution  BLOB    NOT NULL REFERENCES institutions (id),
-    serial       BLOB    NOT NULL CHECK (length(serial) = 16),
-    last_epoch   INTEGER NOT NULL,
-    last_journal INTEGER NOT NULL,
-    time         INTEGER NOT NULL,
-    PRIMARY KEY (institution, serial)
-) STRICT, WITHOUT ROWID;
+INSERT INTO counters (name, epoch, number) SELECT 'journal', epoch_number, 0 FROM archive;

@@ -10,6 +10,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use strongroom_intake::{Archive, KeyFile, KeySummary};
 use strongroom_record::{SegmentKind, Sha256, Time};
+use strongroom_registry::ARCHIVE_NAME;
 use strongroom_shard::{Kind, RECOVERY_GENERATION};
 
 /// A passphrase file is never longer, in bytes.
@@ -142,7 +143,8 @@ fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
     }];
     lines.extend(writer.map(|writer| format!("writer       {}", hex(&writer))));
     let mut institutions = Vec::new();
-    let known = archive.block_on(archive.registry().institutions())?;
+    let mut known = archive.block_on(archive.registry().institutions())?;
+    known.extend(archive.block_on(archive.registry().institution_by_name(ARCHIVE_NAME))?);
     if let Some(name) = &args.institution {
         super::institution(&archive, name)?;
     }
@@ -342,12 +344,8 @@ fn told(
 }
 
 fn rotate(cx: &Context, args: &Rotate) -> Result<Answer, Failure> {
-    if args.archive {
-        let why = "nothing is sealed to the archive's own key yet, so it has nothing to pass on";
-        return Err(Failure::usage(why));
-    }
     let archive = cx.open()?;
-    let name = &args.institution;
+    let name = if args.archive { ARCHIVE_NAME } else { args.institution.as_str() };
     super::institution(&archive, name)?;
     let what = format!(
         "The key of `{name}` is replaced. Copies of the key file that lie elsewhere stay good for what \
