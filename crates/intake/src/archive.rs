@@ -1,12 +1,12 @@
 //! An archive: its registry, vault and keys, joined; and what can be asked of it.
 
+use crate::keeper::Keeper;
 use crate::keys::PublicKey;
 use crate::{Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest};
-use std::collections::HashMap;
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use strongroom_record::{
     ArchiveId, Coding, EpochId, EventDraft, EventKind, Id, InstitutionId, ObjectId, ObjectName,
@@ -16,7 +16,6 @@ use strongroom_registry::{
     ARCHIVE_NAME, IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState,
     Version, VersionState, WorkFilter,
 };
-use strongroom_vault::keys::{SealingPublic, SecretKeys, Writer};
 use strongroom_vault::{Identity, OsDisk, ShelfSpec, Vault};
 
 /// Work items that are asked of the registry at once.
@@ -24,16 +23,6 @@ const PAGE: u32 = 1000;
 
 /// The institution that an archive has from the start.
 pub(crate) const DEFAULT_INSTITUTION: &str = "local";
-
-type KeyFileIdentity = Option<(u64, i64, i64)>;
-
-/// What new segments of an institution are sealed to, and who signs them.
-#[derive(Clone)]
-pub(crate) struct Sealing {
-    pub(crate) generation: u32,
-    pub(crate) seal_to: SealingPublic,
-    pub(crate) writer: Arc<Writer>,
-}
 
 /// What an archive is opened with.
 #[derive(Clone, Debug)]
@@ -58,7 +47,6 @@ pub struct Archive {
 
 struct Inner {
     data: PathBuf,
-    key_path: PathBuf,
     runtime: tokio::runtime::Runtime,
     registry: Registry,
     vault: Vault,
@@ -67,9 +55,7 @@ struct Inner {
     /// Why nothing may be written, where that is so.
     behind: Option<String>,
     worker: WorkerId,
-    /// The key file as it was read last, and what tells that it was replaced since.
-    keys: Mutex<Option<(KeyFile, KeyFileIdentity)>>,
-    writers: Mutex<HashMap<(InstitutionId, u32), Arc<Writer>>>,
+    keeper: Keeper,
     /// Held for as long as this process lives: who can lock it knows that its worker is dead.
     _alive: std::fs::File,
 }
@@ -146,8 +132,8 @@ impl Archive {
             }
         };
         let inner = Inner {
+            keeper: Keeper::new(key_path, known.id, data.join("create.lock")),
             data,
-            key_path,
             runtime,
             registry,
             vault,
@@ -155,8 +141,6 @@ impl Archive {
             epoch: known.epoch_number,
             behind,
             worker,
-            keys: Mutex::default(),
-            writers: Mutex::default(),
             _alive: alive,
         };
         let archive = Archive { inner: Arc::new(inner) };
@@ -173,7 +157,7 @@ impl Archive {
     }
     /// Where the key file belongs.
     pub fn key_path(&self) -> &Path {
-        &self.inner.key_path
+        self.inner.keeper.path()
     }
     /// Its id.
     pub fn id(&self) -> ArchiveId {
@@ -203,6 +187,9 @@ impl Archive {
     /// Waits for what the registry promises.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.inner.runtime.block_on(future)
+    }
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.inner.keeper
     }
     /// The moment, by this machine's clock.
     pub fn now(&self) -> Time {
@@ -426,72 +413,6 @@ impl Archive {
             return Ok(known.id);
         }
         self.change_keys(|keys| make_institution(&self.inner.runtime, self.registry(), keys, name))
-    }
-
-    /// Asks the key file, as it is now: another process may have replaced it.
-    pub(crate) fn with_keys<T>(
-        &self,
-        work: impl FnOnce(&KeyFile) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut slot = self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = KeyFile::identity(&self.inner.key_path);
-        let known = slot.take().filter(|(_, known)| identity.is_some() && *known == identity);
-        let known = match known {
-            Some(known) => known,
-            None => (KeyFile::open(&self.inner.key_path, self.inner.id)?, identity),
-        };
-        work(&slot.insert(known).0)
-    }
-
-    /// Changes the key file. Two processes that do so at once would each rewrite it: one at a time.
-    pub(crate) fn change_keys<T>(
-        &self,
-        change: impl FnOnce(&mut KeyFile) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let path = self.inner.data.join("create.lock");
-        let io = |source| Error::Unwritable { path: path.clone(), source };
-        let lock = std::fs::File::create(&path).map_err(io)?;
-        lock.lock().map_err(io)?;
-        change(&mut KeyFile::open(&self.inner.key_path, self.inner.id)?)
-    }
-
-    /// The seeds of an institution: those of the key file, and those that keyrings give with them.
-    pub(crate) fn secrets(&self, id: InstitutionId) -> Result<SecretKeys, Error> {
-        let mut secrets = self.with_keys(|keys| keys.secrets(id))?;
-        let known = self.block_on(self.registry().institution(id))?;
-        let present = known.map_or(0, |known| known.generation);
-        if (1..=present).any(|generation| !secrets.has(generation)) {
-            crate::keyring::complete(self, id, &mut secrets)?;
-        }
-        Ok(secrets)
-    }
-
-    /// What new segments of an institution are sealed to, and who signs them. Refused where the key file
-    /// is of an older generation than the registry names.
-    pub(crate) fn sealing(&self, id: InstitutionId) -> Result<Sealing, Error> {
-        // Asked for before the file is read, for the file is replaced before the registry names it.
-        let missing = || Error::NotFound { what: "institution", name: id.to_string() };
-        let known = self.block_on(self.registry().institution(id))?.ok_or_else(missing)?;
-        self.with_keys(|keys| {
-            let PublicKey { generation, seal_to, .. } = keys.public_of(id)?;
-            if generation < known.generation {
-                return Err(self.key_is_old(&known, generation));
-            }
-            let mut writers = self.inner.writers.lock().unwrap_or_else(PoisonError::into_inner);
-            let writer = match writers.get(&(id, generation)) {
-                Some(writer) => writer.clone(),
-                None => {
-                    let writer = Arc::new(keys.writer(id, now(), random)?);
-                    writers.insert((id, generation), writer.clone());
-                    writer
-                }
-            };
-            Ok(Sealing { generation, seal_to, writer })
-        })
-    }
-
-    pub(crate) fn writer(&self, id: InstitutionId) -> Result<Arc<Writer>, Error> {
-        self.sealing(id).map(|sealing| sealing.writer)
     }
 
     fn policy(&self, scope: Scope, coding: Coding) -> Result<(), Error> {

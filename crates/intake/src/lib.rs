@@ -52,6 +52,7 @@ mod error;
 mod fixity;
 mod ingest;
 mod journal;
+mod keeper;
 mod keyring;
 mod keys;
 mod lines;

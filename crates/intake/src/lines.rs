@@ -5,7 +5,8 @@
 //! stream, and read as one.
 
 use crate::Error;
-use crate::archive::{Sealing, now, random_id};
+use crate::archive::{now, random_id};
+use crate::keeper::Sealing;
 use crate::runner::Job;
 use serde_json::{Value, json};
 use strongroom_digest::{Algorithm, Hasher};

@@ -98,7 +98,7 @@ fn the_list_of_commands_stands() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    let expected = "demo deposit work object restore cat fixity repair status shelf policy key bag \
+    let expected = "demo deposit work object restore cat fixity repair status shelf rebuild policy key bag \
                     doctor config bench completions man help";
     assert_eq!(commands.join(" "), expected);
     assert!(help.contains("Exit codes: 0 done; 1 the answer is no"), "{help}");

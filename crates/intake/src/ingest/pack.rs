@@ -4,7 +4,8 @@
 use super::format::identify;
 use super::plan::{Plan, Way};
 use super::read::{self, After, BATCH_PARTS, Batch, Begun, Hashed, Part, QUEUE_BATCHES};
-use crate::archive::{Sealing, now, random_id};
+use crate::archive::{now, random_id};
+use crate::keeper::Sealing;
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
 use crate::{Deposit, Error, SEGMENT_BYTES};
