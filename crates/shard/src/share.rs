@@ -1,7 +1,8 @@
 //! Splitting a seed among trustees: any `threshold` of the shares give it back, fewer tell nothing.
 //!
 //! Shamir's scheme (A. Shamir, "How to share a secret", 1979), byte by byte over the field of the
-//! erasure code, GF(2^8) with 0x11d. What is secret is multiplied without tables or branches.
+//! erasure code, GF(2^8) with 0x11d. What is secret is multiplied without tables or branches. Written here,
+//! because the crates at hand draw their coefficients with a bias (RUSTSEC-2024-0398) or bring a curve along.
 
 use crate::Random;
 use crate::keys::{Seed, sha256};

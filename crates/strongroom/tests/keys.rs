@@ -497,13 +497,14 @@ fn work_on_keys_that_is_killed_at_any_moment_goes_on() {
         ("key.keyring-synced", 2),
         ("key.keyring-committed", 2),
         ("key.file-replaced", 1),
+        ("key.file-replaced", 1), // and then cancelled, below
         ("key.rotated", 1),
     ] {
         let place = Place::new();
         place.deposit("old");
         place.run(&["key", "split", "--to", "pages", "--yes"]);
         die(&place, &rotate, moment, nth);
-        met.insert(moment);
+        let first = met.insert(moment);
         let ended = moment == "key.rotated";
         assert_eq!(place.generation(), if ended { 2 } else { 1 }, "{moment}");
         // As it is left, everything goes on: reading, taking in, recovering.
@@ -511,6 +512,16 @@ fn work_on_keys_that_is_killed_at_any_moment_goes_on() {
         place.deposit("meanwhile");
         place.with_newest_seed_only(|| place.all_come_back(&["old", "meanwhile"]));
         place.with_shares_only("pages", || place.all_come_back(&["old", "meanwhile"]));
+        // A person gives it up: what the key file has brought into use is brought to its end yet.
+        if moment == "key.file-replaced" && !first {
+            let work = place.run(&["work", "list"]);
+            let of = work
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|item| item["kind"] == "keys" && item["status"] == "queued");
+            place.run(&["work", "cancel", of.unwrap()["id"].as_str().unwrap()]);
+        }
         if !ended {
             place.run(&rotate);
         }
