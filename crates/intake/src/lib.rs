@@ -70,7 +70,7 @@ pub use custody::{Dealt, Recovered, recover_keys};
 pub use error::{Code, Error};
 pub use keys::{KeyFile, KeySummary, Recovery};
 pub use progress::Progress;
-pub use rebuild::{RebuildRequest, Rebuilt, rebuild};
+pub use rebuild::{RebuildRequest, Rebuilt, look_at_lines, rebuild};
 pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
 pub use restore::read_file;
 pub use rotation::KEY_FAIL_POINTS;

@@ -11,6 +11,7 @@
 //! Where something cannot be had, a test says so loudly and is skipped; with `CI=true` it fails, so
 //! that a gate never passes for want of what it should have checked.
 
+pub mod fuzz;
 pub mod scenario;
 
 use std::path::{Path, PathBuf};

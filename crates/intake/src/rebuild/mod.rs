@@ -28,8 +28,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use strongroom_record::{
-    ArchiveId, Coding, CodingNumber, EpochId, EventDraft, EventKind, Id as _, InstitutionId,
-    Outcome, Placement, PlacementState, SegmentId, SegmentKind, SegmentState, Time,
+    ArchiveId, Coding, CodingNumber, EpochId, Event, EventDraft, EventKind, FileRecord, Id as _,
+    InstitutionId, Outcome, Placement, PlacementState, SegmentId, SegmentKind, SegmentState,
+    Sha256, Time,
 };
 use strongroom_registry::{
     FoundSegment, Institution, ROWS_MAX, Registry, Segment, Shelf, ShelfState,
@@ -203,6 +204,41 @@ pub fn rebuild(
         folder.map_err(unwritable(&data))?;
     }
     Ok(report)
+}
+
+/// Reads lines as those of records and journals are read, and says of each what it is, or why it is
+/// nothing: what fuzzing gives bytes to.
+pub fn look_at_lines(bytes: &[u8]) -> Vec<String> {
+    let nobody = InstitutionId([0; 16]);
+    let one = |line: &[u8]| {
+        let line: serde_json::Value = match serde_json::from_slice(line) {
+            Ok(line) => line,
+            Err(_) => return "no JSON".to_string(),
+        };
+        let institution = line["institution"].as_str().and_then(|text| text.parse().ok());
+        let institution = institution.unwrap_or(nobody);
+        let told = match (line["strongroom"].as_str(), line["line"].as_str()) {
+            (Some(crate::journal::HEAD), _) => {
+                read::head(&line, SegmentId([0; 16]), Sha256([0; 32]), institution)
+                    .map(|_| "journal")
+            }
+            (Some(crate::record::HEAD), _) => records::head(&line, institution).map(|_| "record"),
+            (_, Some("event")) => Event::from_json(&line["event"], Sha256([0; 32]))
+                .map(|event| {
+                    read::Journals::default().note(&event);
+                    let follows = event.follows(strongroom_record::EventHead::EMPTY);
+                    if follows.is_ok() { "event" } else { "event without a canonical form" }
+                })
+                .map_err(Error::from),
+            (_, Some("row")) => return format!("row of {}", line["table"]),
+            (None, None) => FileRecord::from_json(&line)
+                .map(|file| if file.leaf() == Sha256([0; 32]) { "no file" } else { "file" })
+                .map_err(Error::from),
+            _ => Ok("other"),
+        };
+        told.map_or_else(|why| why.to_string(), String::from)
+    };
+    bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(one).collect()
 }
 
 /// The shelves to read.

@@ -376,7 +376,7 @@ fn more(row: Option<&mut Row>, line: &Value) {
 }
 
 /// A journal, as its head tells of it.
-fn head(
+pub(super) fn head(
     line: &Value,
     segment: SegmentId,
     sha256: Sha256,

@@ -28,7 +28,7 @@ pub(super) struct Versions {
 }
 
 /// A record's head, read.
-struct Head {
+pub(super) struct Head {
     institution: InstitutionId,
     object: ObjectId,
     object_name: String,
@@ -268,7 +268,7 @@ fn conflicts(error: &strongroom_registry::Error) -> bool {
     matches!(error, strongroom_registry::Error::Conflict { .. })
 }
 
-fn head(line: &Value, institution: InstitutionId) -> Result<Head, Error> {
+pub(super) fn head(line: &Value, institution: InstitutionId) -> Result<Head, Error> {
     let head = Reading::new("a record's head", line);
     if head.number::<u64>("format")? != 1 {
         return Err(head.wrong("format").into());
