@@ -10,6 +10,7 @@ in the bag. It reads one segment at a time; a shard that is damaged anywhere is 
 
 import argparse
 import base64
+import contextlib
 import glob
 import hashlib
 import json
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-BLOCK, CHUNK, TAG, RECORD = 16384, 65536, 16, 2
+BLOCK, CHUNK, TAG, RECORD, KEYRING = 16384, 65536, 16, 2, 4
 
 
 class Bad(Exception):
@@ -37,7 +38,7 @@ class Bad(Exception):
 
 CRC = range(256)
 for _ in range(8):
-    CRC = [crc >> 1 ^ (0x82F63B78 if crc & 1 else 0) for crc in CRC]
+    CRC = [crc >> 1 ^ (crc & 1) * 0x82F63B78 for crc in CRC]
 
 
 def crc32c(data):
@@ -130,8 +131,7 @@ def certificate(data, institution, kind):
     r = Reader(data)
     if r.take(8) != b"SR-CERTI" or r.number(2) != 1 or r.number(2) != 1:
         raise Bad("it has no certificate of version 1")
-    r.take(16)
-    if r.take(16) != institution:
+    if r.take(32)[16:] != institution:
         raise Bad("its certificate is another institution's")
     count, key = r.number(2), r.take(32)
     if not 1 <= count <= 128 or hashlib.sha256(key).digest()[:16] != institution:
@@ -141,9 +141,7 @@ def certificate(data, institution, kind):
         message = b"strongroom signing key 1" + institution + struct.pack("<I", generation)
         verify(key, signature, message + following, "a signing key")
         key = following
-    r.take(32)
-    writer = r.take(32)
-    r.take(16)
+    writer = r.take(80)[32:64]
     kinds = r.take(r.number(1))
     fields = data[:r.at]
     verify(key, r.take(64), b"strongroom certificate 1" + fields, "the certificate")
@@ -163,8 +161,7 @@ class Shard:
         if version != 1 or self.suite != 1:
             raise Bad(f"version {version}, suite {self.suite} is newer than 1")
         self.institution, self.segment = r.take(16), r.take(16)
-        self.coding = (r.number(4), r.number(4))
-        block = r.number(4)
+        self.coding, block = (r.number(4), r.number(4)), r.number(4)
         self.index, self.kind, self.k, self.n = r.take(4)
         self.generation, chunk = r.number(4), r.number(4)
         self.wrapped = r.take(r.number(2))
@@ -203,12 +200,10 @@ class Shard:
 
 # --- the code: GF(2^8), 0x11d, Lagrange
 
-EXP, LOG = [0] * 510, [0] * 256
-value = 1
-for power in range(255):
-    EXP[power] = EXP[power + 255] = value
-    LOG[value] = power
-    value = value << 1 ^ (0x11D if value & 128 else 0)
+EXP, LOG = [1], [0] * 256
+for power in range(509):
+    LOG[EXP[-1]] = power % 255
+    EXP.append(EXP[-1] << 1 ^ (EXP[-1] >> 7) * 0x11D)
 
 
 def times(a, b):
@@ -244,9 +239,23 @@ class Archive:
             keys = json.load(file)
         if keys["magic"] != "strongroom keys" or keys["format"] > 1:
             raise Bad(f"{key_path} is no key file that this script can read")
+        self.seeds, self.found, self.last = {}, scan(shelves), (None, None)
+        for key in keys["institutions"]:
+            self.learn(key)
+        for segment in self.of_kind(KEYRING):
+            with contextlib.suppress(Bad):  # it may be sealed to a key that is not at hand
+                self.learn(json.loads(self.segment(segment)[0])["key"])
+
+    def learn(self, key):
         self.seeds = {(bytes.fromhex(key["id"]), seed["generation"]): bytes.fromhex(seed["seed"])
-                      for key in keys["institutions"] for seed in key["seeds"]}
-        self.found, self.last = scan(shelves), (None, None)
+                      for seed in key["seeds"]} | self.seeds
+
+    def of_kind(self, kind):
+        """The segments that are of a kind by the header of a shard; others need not be read."""
+        for segment, codings in self.found.items():
+            copies = (c for indices in codings.values() for found in indices.values() for c in found)
+            if any(read_shard(copy[:1])[61:62] == bytes([kind]) for copy in copies):
+                yield segment
 
     def open(self, shard, ciphertext):
         seed = self.seeds.get((shard.institution, shard.generation))
@@ -261,11 +270,10 @@ class Archive:
         info = (b"strongroom segment key 1" + struct.pack("<HB", shard.suite, shard.kind)
                 + shard.institution + struct.pack("<I", shard.generation) + shard.segment)
         gcm = AESGCM(suite.decrypt(shard.wrapped, private, info=info))
-        step, end, out = CHUNK + TAG, len(ciphertext), []
-        for at in range(0, end, step):
-            nonce = bytes(7) + struct.pack(">IB", at // step, at + step >= end)
-            out.append(gcm.decrypt(nonce, ciphertext[at:at + step], None))
-        return b"".join(out)
+        step, end = CHUNK + TAG, len(ciphertext)
+        nonces = {at: bytes(7) + struct.pack(">IB", at // step, at + step >= end)
+                  for at in range(0, end, step)}
+        return b"".join(gcm.decrypt(nonces[at], ciphertext[at:at + step], None) for at in nonces)
 
     def segment(self, segment):
         """The plaintext of a segment, and whose it is."""
@@ -293,10 +301,6 @@ class Archive:
 # --- records: docs/format.md
 
 
-def lines(plain):
-    return [json.loads(line) for line in plain.split(b"\n") if line]
-
-
 def get_bytes(fields, name):
     return fields[name].encode() if name in fields else base64.b64decode(fields[name + "_base64"])
 
@@ -304,13 +308,10 @@ def get_bytes(fields, name):
 def heads(archive):
     """(institution, name, number) -> the head of the highest whole revision, and its files."""
     best = {}
-    for segment, codings in archive.found.items():
-        copies = [c for indices in codings.values() for found in indices.values() for c in found]
-        if all(read_shard(copy[:1])[61:62] != bytes([RECORD]) for copy in copies):
-            continue  # by its headers it is no record: it need not be read
+    for segment in archive.of_kind(RECORD):
         try:
             plain, shard = archive.segment(segment)
-            head = lines(plain)[0]
+            head = json.loads(plain.split(b"\n")[0])
             if shard.kind != RECORD or head["strongroom"] != "version record head":
                 continue
             if head["format"] > 1 or bytes.fromhex(head["institution"]) != shard.institution:
@@ -331,7 +332,7 @@ def files_of(archive, head, shard):
         plain, part = archive.segment(bytes.fromhex(segment))
         if hashlib.sha256(plain).hexdigest() != digest or part.institution != shard.institution:
             raise Bad(f"part {segment} of the record is another than its head names")
-        for line in lines(plain)[1:]:
+        for line in map(json.loads, plain.splitlines()[1:]):
             if line["line"] == "file":
                 files[line["id"]] = line
             elif line["line"] == "extents":

@@ -1,12 +1,12 @@
 //! An archive: its registry, vault and keys, joined; and what can be asked of it.
 
+use crate::keeper::Keeper;
 use crate::keys::PublicKey;
 use crate::{Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest};
-use std::collections::HashMap;
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use strongroom_record::{
     ArchiveId, Coding, EpochId, EventDraft, EventKind, Id, InstitutionId, ObjectId, ObjectName,
@@ -16,7 +16,6 @@ use strongroom_registry::{
     ARCHIVE_NAME, IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState,
     Version, VersionState, WorkFilter,
 };
-use strongroom_vault::keys::{SealingPublic, SecretKeys, Writer};
 use strongroom_vault::{Identity, OsDisk, ShelfSpec, Vault};
 
 /// Work items that are asked of the registry at once.
@@ -48,7 +47,6 @@ pub struct Archive {
 
 struct Inner {
     data: PathBuf,
-    key_path: PathBuf,
     runtime: tokio::runtime::Runtime,
     registry: Registry,
     vault: Vault,
@@ -57,8 +55,7 @@ struct Inner {
     /// Why nothing may be written, where that is so.
     behind: Option<String>,
     worker: WorkerId,
-    keys: Mutex<Option<KeyFile>>,
-    writers: Mutex<HashMap<InstitutionId, Arc<Writer>>>,
+    keeper: Keeper,
     /// Held for as long as this process lives: who can lock it knows that its worker is dead.
     _alive: std::fs::File,
 }
@@ -146,8 +143,8 @@ impl Archive {
             }
         };
         let inner = Inner {
+            keeper: Keeper::new(key_path, known.id, data.join("create.lock")),
             data,
-            key_path,
             runtime,
             registry,
             vault,
@@ -155,8 +152,6 @@ impl Archive {
             epoch: known.epoch_number,
             behind,
             worker,
-            keys: Mutex::default(),
-            writers: Mutex::default(),
             _alive: alive,
         };
         let archive = Archive { inner: Arc::new(inner) };
@@ -173,7 +168,7 @@ impl Archive {
     }
     /// Where the key file belongs.
     pub fn key_path(&self) -> &Path {
-        &self.inner.key_path
+        self.inner.keeper.path()
     }
     /// Its id.
     pub fn id(&self) -> ArchiveId {
@@ -203,6 +198,9 @@ impl Archive {
     /// Waits for what the registry promises.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.inner.runtime.block_on(future)
+    }
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.inner.keeper
     }
     /// The moment, by this machine's clock.
     pub fn now(&self) -> Time {
@@ -427,46 +425,7 @@ impl Archive {
         if let Some(known) = self.block_on(self.registry().institution_by_name(name))? {
             return Ok(known.id);
         }
-        self.with_keys(|keys| {
-            // Two processes that add one at once would each rewrite the file: one at a time.
-            let path = self.inner.data.join("create.lock");
-            let io = |source| Error::Unwritable { path: path.clone(), source };
-            let lock = std::fs::File::create(&path).map_err(io)?;
-            lock.lock().map_err(io)?;
-            *keys = KeyFile::open(&self.inner.key_path, self.inner.id)?;
-            make_institution(&self.inner.runtime, self.registry(), keys, name)
-        })
-    }
-
-    fn with_keys<T>(
-        &self,
-        work: impl FnOnce(&mut KeyFile) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut slot = self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = match slot.take() {
-            Some(keys) => keys,
-            None => KeyFile::open(&self.inner.key_path, self.inner.id)?,
-        };
-        work(slot.insert(keys))
-    }
-
-    pub(crate) fn secrets(&self, id: InstitutionId) -> Result<SecretKeys, Error> {
-        self.with_keys(|keys| keys.secrets(id))
-    }
-
-    /// What new segments are sealed to: the present generation and its public key.
-    pub(crate) fn seal_to(&self, id: InstitutionId) -> Result<(u32, SealingPublic), Error> {
-        self.with_keys(|keys| keys.public_of(id)).map(|public| (public.generation, public.seal_to))
-    }
-
-    pub(crate) fn writer(&self, id: InstitutionId) -> Result<Arc<Writer>, Error> {
-        let mut writers = self.inner.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(writer) = writers.get(&id) {
-            return Ok(writer.clone());
-        }
-        let writer = Arc::new(self.with_keys(|keys| keys.writer(id, now(), random))?);
-        writers.insert(id, writer.clone());
-        Ok(writer)
+        self.change_keys(|keys| make_institution(&self.inner.runtime, self.registry(), keys, name))
     }
 
     fn policy(&self, scope: Scope, coding: Coding) -> Result<(), Error> {
@@ -518,7 +477,7 @@ impl Archive {
         }
     }
 
-    fn new_work(
+    pub(crate) fn new_work(
         &self,
         kind: WorkKind,
         institution: InstitutionId,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use strongroom_bag::Problem;
+use strongroom_vault::keys::ShareError;
 use strongroom_vault::{Error as VaultError, ShardError};
 
 macro_rules! codes {
@@ -51,6 +52,22 @@ codes! {
     SegmentLost = "segment-lost", "Bring back the missing shelves named in the message; then run repair.";
     /// The key is absent, damaged or another's.
     Key = "key", "Put the archive's key file back where `strongroom status` says it belongs.";
+    /// The seed that is needed to read is not at hand.
+    KeyMissing = "key-missing", "Run it where the whole key file is, put that back from its copy, or bring it back from trustees' shares with `strongroom key combine`.";
+    /// The key file is of another archive, or its seeds are another institution's.
+    KeyWrong = "key-wrong", "Put the right key file where `strongroom status` says it belongs; `strongroom key show` tells which archive it is of.";
+    /// The key file is of an older generation than the archive.
+    KeyOld = "key-old", "Put the newest key file in its place, or export a new one for this worker with `strongroom key export --public`.";
+    /// The key file is locked under a passphrase.
+    KeyLocked = "key-locked", "Unlock it into a file of its own with `strongroom key export --key FILE TO`.";
+    /// The passphrase is another, or the file is damaged.
+    PassphraseWrong = "passphrase-wrong", "Try the passphrase again, with the right keyboard layout; then try another copy of the file.";
+    /// A share was misread, or is not what was dealt.
+    ShareDamaged = "share-damaged", "Compare the share with its printed page, or scan its QR code; then try it without that share.";
+    /// Fewer shares than are needed.
+    SharesTooFew = "shares-too-few", "Ask further trustees of the same set for their shares.";
+    /// Shares that were not dealt together.
+    SharesMixed = "shares-mixed", "Use shares of one set only: each page names its set.";
     /// Something was written by a newer program.
     Newer = "newer-format", "Use the program that wrote it, or a newer one.";
     /// Nothing has that name or id.
@@ -130,13 +147,23 @@ pub enum Error {
     /// Names and codings that are none.
     #[error(transparent)]
     Word(#[from] strongroom_record::Error),
-    /// The key file is absent, damaged or another archive's.
+    /// The key file is not what is needed.
     #[error("key file {}: {what}", path.display())]
     Key {
+        /// What kind of failure it is.
+        code: Code,
         /// Where it should be.
         path: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// Shares of a recovery key give no seed.
+    #[error("{which}: {source}")]
+    Share {
+        /// Where the share stands that is meant, or all of them.
+        which: String,
+        /// What is wrong.
+        source: ShareError,
     },
     /// A file was written by a newer program.
     #[error("{}: its format is {found}, newer than {known}", path.display())]
@@ -237,11 +264,12 @@ impl Error {
             Error::Vault(VaultError::NoRoom { .. }) => Code::NoRoom,
             Error::Vault(VaultError::Lost { .. }) | Error::Mismatch { .. } => Code::SegmentLost,
             Error::Vault(VaultError::Shard { source, .. }) => match source {
-                ShardError::NoKey { .. }
-                | ShardError::WrongKey { .. }
+                ShardError::NoKey { .. } => Code::KeyMissing,
+                ShardError::WrongKey { .. }
                 | ShardError::SealingKey { .. }
                 | ShardError::WriterKey
-                | ShardError::Institution { .. } => Code::Key,
+                | ShardError::Institution { .. } => Code::KeyWrong,
+                ShardError::KindNotCertified { .. } => Code::KeyMissing,
                 ShardError::Newer { .. } | ShardError::Suite { .. } => Code::Newer,
                 ShardError::Crypto { .. } => Code::Internal,
                 _ => Code::SegmentLost,
@@ -255,7 +283,13 @@ impl Error {
             Error::Registry(strongroom_registry::Error::Outdated { .. }) => Code::Outdated,
             Error::Registry(strongroom_registry::Error::ReadOnly) => Code::RegistryBehind,
             Error::Registry(_) => Code::Registry,
-            Error::Key { .. } => Code::Key,
+            Error::Key { code, .. } => *code,
+            Error::Share { source, .. } => match source {
+                ShareError::TooFew { .. } => Code::SharesTooFew,
+                ShareError::Mixed(_) => Code::SharesMixed,
+                ShareError::Split { .. } => Code::Usage,
+                _ => Code::ShareDamaged,
+            },
             Error::Newer { .. } => Code::Newer,
             Error::NotFound { .. } => Code::NotFound,
             Error::Ambiguous { .. } => Code::Ambiguous,

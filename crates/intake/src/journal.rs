@@ -123,7 +123,7 @@ fn write(job: &Job<'_>) -> Result<Journal, Error> {
         "before": last.as_ref().map(|last| hex(&last.id)),
         "before_sha256": last.as_ref().map(|last| last.head_sha256),
     });
-    let mut lines = Lines::new(job, SegmentKind::Journal, None, PART, about);
+    let mut lines = Lines::new(job, SegmentKind::Journal, None, PART, about)?;
     let of = RowsOf { institution, whole, first_event, last_event: head.sequence };
     for table in TABLES.iter().filter(|table| !table.of_archive || row.name == ARCHIVE_NAME) {
         job.stop.check()?;

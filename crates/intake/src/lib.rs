@@ -1,5 +1,5 @@
-//! The durable steps of ingest, restoration, deletion, fixity, repair and recoding; of reclaiming, emptying
-//! and rebalancing shelves.
+//! The durable steps of ingest, restoration, deletion, fixity, repair, recoding and the rotation of keys; of
+//! reclaiming, emptying and rebalancing shelves.
 //!
 //! [`Archive`] joins a registry, a vault and keys. [`Archive::deposit`] and its sisters only queue
 //! work; [`Runner`] leases what is queued and does it, step by step, each step's outcome committed
@@ -72,11 +72,14 @@
 
 mod accounts;
 mod archive;
+mod custody;
 mod delete;
 mod error;
 mod fixity;
 mod ingest;
 mod journal;
+mod keeper;
+mod keyring;
 mod keys;
 mod lines;
 mod moving;
@@ -87,6 +90,7 @@ mod reclaim;
 mod record;
 mod request;
 mod restore;
+mod rotation;
 mod runner;
 mod segment;
 mod shelves;
@@ -94,12 +98,13 @@ mod source;
 
 pub use accounts::{ShelfScan, scan_shelf};
 pub use archive::{Archive, Opened, Options};
+pub use custody::{Dealt, Recovered, recover_keys};
 pub use delete::{
     DELETED_VERSIONS_MAX, Deleted, DeletedFile, DeletedVersion, Deletion, DeletionTarget,
     REASON_BYTES_MAX,
 };
 pub use error::{Code, Error};
-pub use keys::KeyFile;
+pub use keys::{KeyFile, KeySummary, Recovery};
 pub use progress::Progress;
 pub use rebuild::{RebuildRequest, Rebuilt, look_at_lines, rebuild};
 pub use request::{
@@ -107,6 +112,7 @@ pub use request::{
     RepairRequest, RestoreRequest,
 };
 pub use restore::read_file;
+pub use rotation::KEY_FAIL_POINTS;
 pub use runner::{Ended, Runner, Stop};
 pub use shelves::ShelfChange;
 

@@ -4,6 +4,7 @@
 //! one line, is stored last and lists them by id and SHA-256. Without a head nothing exists. Written as a
 //! stream, and read as one.
 
+use crate::keeper::Sealing;
 use crate::runner::Job;
 use crate::{Error, segment};
 use serde_json::{Value, json};
@@ -26,6 +27,8 @@ pub(crate) struct Lines<'a> {
     part: &'static str,
     /// What each segment says of itself in its first line.
     about: Value,
+    /// The same for the whole text, though keys be rotated meanwhile.
+    sealing: Sealing,
     put: Option<Put>,
     hasher: Option<Hasher>,
     stored: Vec<(SegmentId, Sha256)>,
@@ -39,8 +42,10 @@ impl<'a> Lines<'a> {
         version: Option<VersionId>,
         part: &'static str,
         about: Value,
-    ) -> Lines<'a> {
-        Lines { job, kind, version, part, about, put: None, hasher: None, stored: Vec::new() }
+    ) -> Result<Lines<'a>, Error> {
+        let sealing = job.archive.sealing(job.item.institution)?;
+        let (put, hasher, stored) = (None, None, Vec::new());
+        Ok(Lines { job, kind, version, part, about, sealing, put, hasher, stored })
     }
 
     /// One more line.
@@ -105,11 +110,11 @@ impl<'a> Lines<'a> {
 
     fn begin(&self) -> Result<Put, Error> {
         let object = self.version.and(self.job.item.object);
-        segment::begin(self.job, self.version, object, self.kind)
+        segment::begin(self.job, &self.sealing, self.version, object, self.kind)
     }
 
     fn commit(&self, put: Put) -> Result<SegmentId, Error> {
-        let durable = segment::finish(self.job, put)?;
+        let durable = segment::finish(&self.sealing, put)?;
         let id = durable.id;
         if self.kind == SegmentKind::Record {
             fail::fail_point!("deposit.record-part-synced");

@@ -61,7 +61,7 @@ pub(crate) fn store(job: &Job<'_>, subject: &Subject<'_>) -> Result<Recorded, Er
         "revision": [revision.0.to_string(), revision.1.to_string()],
         "bag": subject.bag,
     });
-    let mut parts = Lines::new(job, SegmentKind::Record, Some(version), PART, about);
+    let mut parts = Lines::new(job, SegmentKind::Record, Some(version), PART, about)?;
     if let Some(object) = job.item.object {
         let mut after = 0;
         loop {

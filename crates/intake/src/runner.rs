@@ -30,6 +30,7 @@ const KINDS: &[WorkKind] = &[
     WorkKind::Drain,
     WorkKind::Rebalance,
     WorkKind::Delete,
+    WorkKind::Keys,
     WorkKind::Journal,
 ];
 
@@ -290,6 +291,7 @@ impl Runner {
             WorkKind::Drain => crate::moving::drain(job),
             WorkKind::Rebalance => crate::moving::rebalance(job),
             WorkKind::Delete => crate::delete::run(job),
+            WorkKind::Keys => crate::rotation::run(job),
             WorkKind::Journal => crate::journal::run(job),
         }
     }
@@ -314,6 +316,7 @@ impl Runner {
             WorkKind::Restore => Some(EventKind::Dissemination),
             WorkKind::Delete => Some(EventKind::Deletion),
             WorkKind::Reclaim | WorkKind::Drain | WorkKind::Rebalance => Some(EventKind::Storage),
+            WorkKind::Keys => Some(EventKind::KeyRotation),
             // An event would be one more that the shelves were not told of.
             WorkKind::Journal => None,
         };

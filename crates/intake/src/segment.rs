@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::archive::{now, random_id};
+use crate::keeper::Sealing;
 use crate::runner::Job;
 use serde_json::Value;
 use strongroom_record::{ObjectId, SegmentId, SegmentKind, VersionId};
@@ -11,6 +12,7 @@ use strongroom_vault::{Put, PutSpec, Stored};
 /// Registers a segment as `writing`, and begins to fill it.
 pub(crate) fn begin(
     job: &Job<'_>,
+    sealing: &Sealing,
     version: Option<VersionId>,
     object: Option<ObjectId>,
     kind: SegmentKind,
@@ -18,7 +20,7 @@ pub(crate) fn begin(
     let archive = job.archive;
     let institution = job.item.institution;
     let registry = archive.registry();
-    let (generation, seal_to) = archive.seal_to(institution)?;
+    let Sealing { generation, seal_to, .. } = sealing.clone();
     let coding = archive.block_on(registry.coding_for(object, institution))?;
     let number = archive.block_on(registry.next_coding_number())?;
     let segment = SegmentId(random_id());
@@ -40,8 +42,8 @@ pub(crate) fn begin(
 }
 
 /// Stores it; it counts once it is committed.
-pub(crate) fn finish(job: &Job<'_>, put: Put) -> Result<DurableSegment, Error> {
-    let writer = job.archive.writer(job.item.institution)?;
-    let Stored { segment, bytes, coding, number, placements } = put.finish(&writer, now())?;
+pub(crate) fn finish(sealing: &Sealing, put: Put) -> Result<DurableSegment, Error> {
+    let Stored { segment, bytes, coding, number, placements } =
+        put.finish(&sealing.writer, now())?;
     Ok(DurableSegment { id: segment, bytes, coding, number, placements })
 }

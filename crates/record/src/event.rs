@@ -45,6 +45,14 @@ words! {
     Storage = "storage management",
     /// Living bytes were moved out of segments that held deleted ones too.
     Relocation = "relocation",
+    /// An institution's key was replaced by the next.
+    KeyRotation = "key rotation",
+    /// A recovery key was made, and split among trustees.
+    KeySharing = "key sharing",
+    /// A writer was certified.
+    Certification = "certification",
+    /// A writer's certificate was revoked.
+    Revocation = "revocation",
     /// Shelves, accounts or settings of the archive changed.
     Administration = "administration",
     /// The registry was rebuilt from the shelves.

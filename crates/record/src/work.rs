@@ -24,6 +24,8 @@ words! {
     Drain = "drain",
     /// Move shards to the shelves where they would be placed now.
     Rebalance = "rebalance",
+    /// Rotate an institution's key, or seal its keys to a recovery key.
+    Keys = "keys",
     /// Tell the shelves what the registry knows.
     Journal = "journal",
 }

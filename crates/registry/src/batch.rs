@@ -27,6 +27,7 @@ impl Batch {
             + self.checked.len()
             + self.confirmed.len()
             + self.shelf_states.len()
+            + self.keys.len()
             + self.events.len()
             + self.delete.as_ref().map_or(0, |d| d.versions.len() + d.files.len())
             + self.erase.len()

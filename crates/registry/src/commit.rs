@@ -5,7 +5,7 @@ use strongroom_record::{Lease, Time, WorkStatus};
 use crate::batch::JSON_BYTES_MAX;
 use crate::row::Fields;
 use crate::types::{Batch, Committed};
-use crate::{Error, Registry, deletion, events, files, objects, segments, shelving, work};
+use crate::{Error, Registry, deletion, events, files, keys, objects, segments, shelving, work};
 
 impl Registry {
     /// Keeps all of `batch`, renews the lease, and tells of it in the institution's chain; or keeps
@@ -53,6 +53,7 @@ impl Registry {
         for checked in &batch.checked {
             segments::check(c, checked).await?;
         }
+        keys::add(c, &batch.keys, now).await?;
         if let Some(journal) = &batch.journal {
             crate::journal::keep(c, journal).await?;
         }

@@ -41,6 +41,7 @@ mod error;
 mod events;
 mod files;
 mod journal;
+mod keys;
 mod objects;
 mod open;
 mod rebuild;
@@ -58,6 +59,7 @@ pub use deletion::{
 };
 pub use error::Error;
 pub use journal::{ARCHIVE_NAME, Existing, Journal, Row, RowsOf, TABLES, Table};
+pub use keys::{KeyGeneration, Revocation, WriterCertificate};
 pub use open::{Options, Registry, SCHEMA_VERSION};
 pub use rebuild::{Dead, FoundSegment, FoundVersion};
 pub use shelving::{Fate, Leftover, Move, Quota, ShelfUsage};

@@ -1,6 +1,7 @@
 //! What the registry takes and gives, where the crate `record` has no word for it.
 
 use crate::deletion::{Delete, Erased, MovedBytes, Relocate, Tombstone};
+use crate::keys::KeyGeneration;
 use crate::shelving::{Leftover, Move};
 use serde_json::Value;
 use strongroom_record::{
@@ -444,6 +445,8 @@ pub struct Batch {
     pub tombstones: Vec<Tombstone>,
     /// Segments of which a journal told, and to which nothing living refers.
     pub release_deleted: Vec<SegmentId>,
+    /// Generations of keys that are the present ones from now on.
+    pub keys: Vec<KeyGeneration>,
     /// Give the item's draft up, and release its segments.
     pub abandon_draft: bool,
     /// Publish the item's draft.

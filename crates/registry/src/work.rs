@@ -291,6 +291,7 @@ pub(crate) fn stages(kind: WorkKind) -> &'static [Stage] {
         | WorkKind::Fixity
         | WorkKind::Repair
         | WorkKind::Recode
+        | WorkKind::Keys
         | WorkKind::Journal
         | WorkKind::Reclaim
         | WorkKind::Drain

@@ -48,6 +48,15 @@ impl SigningChain {
         self.later.last().map_or(self.first, |(key, _)| *key)
     }
 
+    /// The key of a generation, from 1.
+    pub fn key(&self, generation: u32) -> Option<[u8; 32]> {
+        match generation.checked_sub(2) {
+            None if generation == 1 => Some(self.first),
+            None => None,
+            Some(i) => self.later.get(i as usize).map(|(key, _)| *key),
+        }
+    }
+
     /// The chain with one key more, signed by the present last one.
     pub(crate) fn extend(&self, last: &Ed25519KeyPair, next: [u8; 32]) -> Result<Self, Error> {
         if self.generation() >= u32::from(GENERATIONS_MAX) {

@@ -166,6 +166,9 @@ pub enum Error {
         /// Bytes signed.
         expected: u64,
     },
+    /// The passphrase is not the one under which the bytes were locked, or a byte was changed.
+    #[error("the passphrase is wrong, or the file is damaged")]
+    Passphrase,
     /// The cryptographic library refused; it should not on these inputs.
     #[error("cryptography failed: {what}")]
     Crypto {

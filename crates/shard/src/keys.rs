@@ -220,6 +220,16 @@ impl SecretKeys {
         self.institution
     }
 
+    /// Whether the seed of a generation is at hand.
+    pub fn has(&self, generation: u32) -> bool {
+        self.seeds.contains_key(&generation)
+    }
+
+    /// The seed of a generation, where it is at hand.
+    pub fn seed(&self, generation: u32) -> Option<&Seed> {
+        self.seeds.get(&generation)
+    }
+
     /// The generations at hand.
     pub fn generations(&self) -> impl Iterator<Item = u32> {
         self.seeds.keys().copied()

@@ -66,8 +66,10 @@ mod header;
 pub mod keys;
 mod layout;
 mod open;
+mod passphrase;
 mod proof;
 mod seal;
+mod share;
 mod trailer;
 mod tree;
 
@@ -78,8 +80,12 @@ pub use header::{CodingNumber, Field, HEADER_BYTES_MAX, Header, Kind, OUTER_HEAD
 pub use keys::{Institution, RECOVERY_GENERATION, SealingPublic, SecretKeys, Seed, SegmentKey};
 pub use layout::{Layout, Piece};
 pub use open::Opener;
+pub use passphrase::{LOCKED_MAGIC, lock, unlock};
 pub use proof::{Proof, verify};
 pub use seal::{Recoder, Sealed, Sealer, Spec};
+pub use share::{
+    SHARE_BYTES, SHARE_PREFIX, SHARE_TEXT_BYTES_MAX, SHARE_WORDS, Share, ShareError, combine, split,
+};
 pub use trailer::{
     Claims, FOOTER_BYTES, Origin, OuterLayout, TRAILER_BYTES_MAX, Trailer, outer_layout,
 };

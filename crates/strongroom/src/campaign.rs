@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use strongroom_intake::FAIL_POINTS;
+use strongroom_intake::{FAIL_POINTS, KEY_FAIL_POINTS};
 
 /// The file in which the moment that was passed last is noted.
 const WATCH: &str = "STRONGROOM_CAMPAIGN_WATCH";
@@ -20,7 +20,7 @@ pub(crate) fn begin() {
     let die = std::env::var(DIE).unwrap_or_default();
     let (die, nth) = die.rsplit_once(':').unwrap_or(("", "1"));
     let nth: u32 = nth.parse().expect("a number");
-    for moment in FAIL_POINTS.iter().copied().chain(["deposit.planted"]) {
+    for moment in FAIL_POINTS.iter().chain(KEY_FAIL_POINTS).copied().chain(["deposit.planted"]) {
         let (watch, dies, passed) = (watch.clone(), moment == die, AtomicU32::new(0));
         let pass = move || {
             watch.write_all_at(format!("{moment:<40}").as_bytes(), 0).expect("it is noted");

@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Show and set how many copies, or which coding, is kept
     #[command(subcommand)]
     Policy(cmd::policy::Policy),
+    /// Show, split, rotate and export keys; certify writers
+    #[command(subcommand)]
+    Key(cmd::key::Key),
     /// Make and validate BagIt bags, without an archive
     #[command(subcommand)]
     Bag(cmd::bag::Bag),

@@ -34,6 +34,7 @@
 mod check;
 mod error;
 mod find;
+mod keyrings;
 mod logs;
 mod place;
 mod put;
@@ -46,6 +47,7 @@ mod vault;
 pub use check::{Checked, Repaired, Verdict};
 pub use error::Error;
 pub use find::{Described, FoundShard, Searched};
+pub use keyrings::FoundKeyring;
 pub use logs::{Clearing, Contents, Copied, Log, Part, bytes_outside, logs_of};
 pub use put::{Put, PutSpec, Stored};
 pub use read::{Fault, SegmentReader};
@@ -58,7 +60,8 @@ pub use vault::{Options, Vault};
 /// Keys, certificates and writers, for rooms above that hold them.
 pub mod keys {
     pub use strongroom_shard::{
-        Certificate, Grant, Institution, Kind, SealingPublic, SecretKeys, Seed, SigningChain,
-        Writer, WriterKey,
+        Certificate, Grant, Institution, Kind, LOCKED_MAGIC, RECOVERY_GENERATION,
+        SHARE_TEXT_BYTES_MAX, SealingPublic, SecretKeys, Seed, Share, ShareError, SigningChain,
+        Writer, WriterKey, combine, lock, split, unlock,
     };
 }

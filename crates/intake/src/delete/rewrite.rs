@@ -3,6 +3,7 @@
 
 use super::run::Checkpoint;
 use super::{Deleted, Deletion};
+use crate::keeper::Sealing;
 use crate::record::Subject;
 use crate::restore::Reader;
 use crate::runner::Job;
@@ -19,7 +20,9 @@ const MOVES: usize = 1500;
 
 /// Copies what is living, then lets each version that refers to it say where it stands now.
 pub(super) fn run(job: &Job<'_>, deletion: &Deletion, at: &mut Checkpoint) -> Result<(), Error> {
-    let mut copier = Copier { job, reader: None, open: None, moves: Vec::new(), version: None };
+    let sealing = job.archive.sealing(job.item.institution)?;
+    let (reader, open, moves) = (None, None, Vec::new());
+    let mut copier = Copier { job, sealing, reader, open, moves, version: None };
     for segment in mixed(job)? {
         copier.copy(segment, at)?;
     }
@@ -63,6 +66,7 @@ pub(super) fn event(job: &Job<'_>, detail: Value) -> EventDraft {
 /// Fills new segments with the living bytes of old ones, of one version in each.
 struct Copier<'a> {
     job: &'a Job<'a>,
+    sealing: Sealing,
     reader: Option<Reader<'a>>,
     open: Option<Put>,
     /// Where the bytes in `open` stood.
@@ -120,7 +124,9 @@ impl Copier<'_> {
         let put = match &mut self.open {
             Some(put) => put,
             none => {
-                none.insert(segment::begin(job, self.version, job.item.object, SegmentKind::Data)?)
+                let (version, object) = (self.version, job.item.object);
+                let kind = SegmentKind::Data;
+                none.insert(segment::begin(job, &self.sealing, version, object, kind)?)
             }
         };
         let (start, to_start) = (extent.start, put.bytes());
@@ -134,7 +140,7 @@ impl Copier<'_> {
     /// Stores the open segment: the moves first, which count once it is durable.
     fn close(&mut self, at: &mut Checkpoint) -> Result<(), Error> {
         let Some(put) = self.open.take() else { return Ok(()) };
-        let durable = segment::finish(self.job, put)?;
+        let durable = segment::finish(&self.sealing, put)?;
         for moves in std::mem::take(&mut self.moves).chunks(MOVES) {
             self.job.commit(Batch { moved_bytes: moves.to_vec(), ..Batch::default() })?;
         }

@@ -5,6 +5,7 @@ use super::format::identify;
 use super::plan::{Plan, Way};
 use super::read::{self, After, BATCH_PARTS, Batch, Begun, Hashed, Part, QUEUE_BATCHES};
 use crate::archive::{now, random_id};
+use crate::keeper::Sealing;
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
 use crate::{Deposit, Error, SEGMENT_BYTES};
@@ -120,7 +121,7 @@ impl<'a> Pack<'a> {
         let registry = archive.registry();
         // What an earlier worker began and did not finish is never gone on with.
         archive.block_on(registry.give_up_stale_segments(&job.lease()))?;
-        let (generation, seal_to) = archive.seal_to(institution)?;
+        let Sealing { generation, seal_to, writer } = archive.sealing(institution)?;
         Ok(Pack {
             job,
             version,
@@ -131,7 +132,7 @@ impl<'a> Pack<'a> {
             number: archive.block_on(registry.next_coding_number())?,
             generation,
             seal_to,
-            writer: archive.writer(institution)?,
+            writer,
             checkpoint: checkpoint.clone(),
         })
     }

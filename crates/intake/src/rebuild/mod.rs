@@ -18,6 +18,7 @@ mod read;
 mod records;
 
 use crate::archive::{now, random, random_id};
+use crate::keyring::Keyring;
 use crate::runner::Stop;
 use crate::{Error, KeyFile, Options, Progress};
 use records::Versions;
@@ -175,7 +176,7 @@ pub fn rebuild(
     let keys = KeyFile::open(&key, archive)?;
     let kept = data.join("strongroom.key");
     if !kept.exists() {
-        keys.copy_to(&kept)?;
+        keys.at(&kept).write_new(None)?;
     }
     let epoch = shelves.epoch;
     let vault = Vault::open(
@@ -304,6 +305,7 @@ impl Rebuild<'_> {
     fn run(&mut self, archive: ArchiveId, epoch: u32) -> Result<(), Error> {
         self.institutions(archive)?;
         self.search()?;
+        self.keyrings();
         fail::fail_point!("rebuild.searched");
         let journals = self.journals()?;
         self.shelves()?;
@@ -402,6 +404,26 @@ impl Rebuild<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Takes the seeds that are not in the key file from the keyrings that those in it open.
+    fn keyrings(&mut self) {
+        let is_keyring = |found: &&Found| found.kind == Some(SegmentKind::Keyring);
+        for (id, found) in self.found.iter().filter(|(_, found)| is_keyring(found)) {
+            let (Some(secrets), Some((_, readable))) =
+                (self.secrets.get_mut(&found.institution), found.readable())
+            else {
+                continue;
+            };
+            // One that is sealed to another key is no loss.
+            let reader = self.vault.reader(*id, &readable.placements, secrets);
+            let added = reader.map_err(Error::from).and_then(|reader| {
+                Keyring::read(reader, found.institution).and_then(|ring| ring.add_to(secrets))
+            });
+            if let Err(error) = added {
+                tracing::debug!(segment = %id, %error, "a keyring does not open");
+            }
+        }
     }
 
     /// The shelves' rows: as a journal told of them, or as they were found; where they are now.

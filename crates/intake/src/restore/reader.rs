@@ -1,6 +1,6 @@
 //! Files' bytes, from the segments in which they lie.
 
-use crate::{Archive, Error};
+use crate::{Archive, Code, Error};
 use std::collections::HashMap;
 use strongroom_digest::{Algorithm, Hasher};
 use strongroom_record::{Extent, FileRecord, Placement, SegmentId};
@@ -56,6 +56,51 @@ pub(super) fn compare(file: &FileRecord, hasher: Hasher) -> Result<(), Error> {
             expected: file.sha256.to_string(),
             found: found.to_string(),
         }),
+    }
+}
+
+/// Opens a segment: the coding that is wanted first; any other that is whole will do.
+pub(crate) fn open_segment(
+    archive: &Archive,
+    id: SegmentId,
+    keys: &SecretKeys,
+) -> Result<SegmentReader, Error> {
+    open_placed(archive, id, keys).map(|(_, reader)| reader)
+}
+
+/// The same, with where its shards stood. Shards that are moved while it is opened are asked for again.
+fn open_placed(
+    archive: &Archive,
+    id: SegmentId,
+    keys: &SecretKeys,
+) -> Result<(Vec<Placement>, SegmentReader), Error> {
+    let registry = archive.registry();
+    let missing = || Error::NotFound { what: "segment", name: id.to_string() };
+    let mut tried: Option<(Vec<Placement>, Error)> = None;
+    loop {
+        let segment = archive.block_on(registry.segment(id))?.ok_or_else(missing)?;
+        let placements = archive.block_on(registry.placements(id))?;
+        // Where they do not stand elsewhere than the last time, that is how it is.
+        if let Some((before, error)) = tried
+            && before == placements
+        {
+            return Err(error);
+        }
+        let mut codings: Vec<_> = placements.iter().map(|p| p.coding).collect();
+        codings.sort_by_key(|c| (*c != segment.number, *c));
+        codings.dedup();
+        let mut failed = missing();
+        for coding in codings {
+            let of: Vec<_> = placements.iter().filter(|p| p.coding == coding).cloned().collect();
+            match archive.vault().reader(id, &of, keys) {
+                Ok(reader) => return Ok((placements, reader)),
+                Err(error) => failed = error.into(),
+            }
+        }
+        if failed.code() == Code::KeyMissing {
+            return Err(archive.seed_is_missing(segment.institution, segment.generation)?);
+        }
+        tried = Some((placements, failed));
     }
 }
 
@@ -153,7 +198,7 @@ impl<'a> Reader<'a> {
     fn segment(&mut self, id: SegmentId) -> Result<&mut SegmentReader, Error> {
         self.clock += 1;
         if !self.open.contains_key(&id) {
-            let (placements, reader) = self.open_segment(id)?;
+            let (placements, reader) = open_placed(self.archive, id, &self.keys)?;
             if self.open.len() >= OPEN_MAX
                 && let Some(oldest) = self.open.iter().min_by_key(|(_, open)| open.at)
             {
@@ -166,37 +211,6 @@ impl<'a> Reader<'a> {
         Ok(&mut open.reader)
     }
 
-    /// Opens a segment by the coding that is wanted, or any other that is whole.
-    fn open_segment(&self, id: SegmentId) -> Result<(Vec<Placement>, SegmentReader), Error> {
-        let registry = self.archive.registry();
-        let missing = || Error::NotFound { what: "segment", name: id.to_string() };
-        let mut tried: Option<(Vec<Placement>, Error)> = None;
-        loop {
-            let segment = self.archive.block_on(registry.segment(id))?.ok_or_else(missing)?;
-            let placements = self.archive.block_on(registry.placements(id))?;
-            // Where they do not stand elsewhere than the last time, that is how it is.
-            if let Some((before, error)) = tried
-                && before == placements
-            {
-                return Err(error);
-            }
-            let mut codings: Vec<_> = placements.iter().map(|p| p.coding).collect();
-            codings.sort_by_key(|c| (*c != segment.number, *c));
-            codings.dedup();
-            let mut failed = missing();
-            for coding in codings {
-                let of: Vec<_> =
-                    placements.iter().filter(|p| p.coding == coding).cloned().collect();
-                match self.archive.vault().reader(id, &of, &self.keys) {
-                    Ok(reader) => return Ok((placements, reader)),
-                    Err(error) => failed = error.into(),
-                }
-            }
-            tried = Some((placements, failed));
-        }
-    }
-
-    /// Shards that were found wrong or gone.
     pub(super) fn faults(&mut self) -> Result<usize, Error> {
         let open: Vec<_> = self.open.keys().copied().collect();
         open.into_iter().try_for_each(|id| self.close(id))?;

@@ -79,6 +79,97 @@ async fn the_nearest_policy_applies_and_is_told(a: &Registry, b: &Registry) {
     assert_eq!(b.event_head(i).await.unwrap().sequence, 3);
 }
 
+async fn keys_follow_one_another_and_never_without_a_keyring(a: &Registry, b: &Registry) {
+    let world = world(a).await;
+    let of = world.institution;
+    let work = NewWork {
+        kind: WorkKind::Keys,
+        object: None,
+        stage: Stage::Run,
+        ..world.ingest(world.object, "keys")
+    };
+    let item = a.enqueue(work, NOW).await.unwrap().item;
+    let lease = take(a, Some(item.id), NOW).await.unwrap().1;
+    let number = a.next_coding_number().await.unwrap();
+    let keyring = NewSegment {
+        version: None,
+        object: None,
+        ..world.segment(fresh(), SegmentKind::Keyring, number)
+    };
+    let begin = Batch { begin_segments: vec![keyring.clone()], ..Batch::default() };
+    a.commit(&lease, NOW, SECONDS, begin).await.unwrap();
+    let next = |generation, keyring: Option<SegmentId>| KeyGeneration {
+        institution: of,
+        generation,
+        keys: vec![generation as u8; 9],
+        keyring,
+        created: NOW,
+    };
+    let batch = |next: &KeyGeneration| Batch {
+        keys: vec![next.clone()],
+        events: vec![EventDraft::new(EventKind::KeyRotation)],
+        ..Batch::default()
+    };
+    // Not while its keyring is being written, not without one, not by two at once.
+    let before = picture(a, &world).await;
+    for refused in [next(2, Some(keyring.id)), next(2, None), next(3, None), next(0, None)] {
+        let refused = a.commit(&lease, NOW, SECONDS, batch(&refused)).await;
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    }
+    assert_eq!(picture(b, &world).await, before);
+    assert_eq!(b.key_generations(of).await.unwrap(), []);
+    let durable = Batch { durable: vec![world.durable(&keyring, 100)], ..Batch::default() };
+    a.commit(&lease, NOW, SECONDS, durable).await.unwrap();
+    for refused in [next(1, Some(keyring.id)), next(3, Some(keyring.id))] {
+        let refused = a.commit(&lease, NOW, SECONDS, batch(&refused)).await;
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    }
+
+    let (second, recovery) = (next(2, Some(keyring.id)), next(0, Some(keyring.id)));
+    a.commit(&lease, NOW, SECONDS, batch(&second)).await.unwrap();
+    a.commit(&lease, NOW, SECONDS, batch(&recovery)).await.unwrap();
+    let first = KeyGeneration { keys: vec![1, 2, 3], ..next(1, None) };
+    assert_eq!(b.key_generations(of).await.unwrap(), [recovery, first, second.clone()]);
+    let institution = b.institution(of).await.unwrap().unwrap();
+    assert_eq!((institution.generation, institution.keys), (2, second.keys.clone()));
+    let again = a.commit(&lease, NOW, SECONDS, batch(&second)).await;
+    assert!(matches!(again, Err(Error::Conflict { .. })), "it is the present one already");
+    assert_eq!(b.event_head(of).await.unwrap().sequence, 2);
+}
+
+async fn writers_are_certified_and_revoked_once(a: &Registry, b: &Registry) {
+    let world = world(a).await;
+    let certificate = WriterCertificate {
+        institution: world.institution,
+        serial: [1; 16],
+        writer: [2; 32],
+        certificate: b"signed".to_vec(),
+        from: NOW,
+        until: later(60),
+        created: NOW,
+    };
+    let told = EventDraft::new(EventKind::Certification);
+    assert_eq!(a.add_certificate(&certificate, told.clone()).await.unwrap().len(), 1);
+    assert_eq!(b.add_certificate(&certificate, told.clone()).await.unwrap().len(), 0);
+    let other = WriterCertificate { serial: [3; 16], created: later(1), ..certificate.clone() };
+    a.add_certificate(&other, told.clone()).await.unwrap();
+    assert_eq!(b.certificates(world.institution).await.unwrap(), [certificate.clone(), other]);
+    let nobody = WriterCertificate { institution: fresh(), serial: [4; 16], ..certificate };
+    assert!(a.add_certificate(&nobody, told).await.is_err());
+
+    // Revoked once and for all, also what was never listed here.
+    for (serial, last_journal) in [([1; 16], (1, 7)), ([9; 16], (2, 0))] {
+        let institution = world.institution;
+        let revocation = Revocation { institution, serial, last_journal, time: NOW };
+        let told = EventDraft::new(EventKind::Revocation);
+        assert_eq!(b.revoke(&revocation, told.clone()).await.unwrap().len(), 1);
+        let later = Revocation { last_journal: (9, 9), ..revocation.clone() };
+        assert!(matches!(a.revoke(&later, told).await, Err(Error::Conflict { .. })));
+        assert!(a.revocations(institution).await.unwrap().contains(&revocation));
+    }
+    assert_eq!(b.event_head(world.institution).await.unwrap().sequence, 4);
+}
+
 async fn a_key_has_one_unfinished_item(a: &Registry, b: &Registry) {
     let world = world(a).await;
     let first = a.enqueue(world.ingest(world.object, "/in"), NOW).await.unwrap();
@@ -665,6 +756,8 @@ mod sqlite {
 
     contract! {
         the_archive_and_its_parts_read_back
+        keys_follow_one_another_and_never_without_a_keyring
+        writers_are_certified_and_revoked_once
         the_nearest_policy_applies_and_is_told
         a_key_has_one_unfinished_item
         a_late_commit_is_refused

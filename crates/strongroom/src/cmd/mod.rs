@@ -9,10 +9,12 @@ pub(crate) mod demo;
 pub(crate) mod deposit;
 pub(crate) mod doctor;
 pub(crate) mod fixity;
+pub(crate) mod key;
 pub(crate) mod object;
 pub(crate) mod policy;
 pub(crate) mod rebuild;
 pub(crate) mod restore;
+mod shares;
 pub(crate) mod shelf;
 pub(crate) mod shelf_life;
 pub(crate) mod work;
@@ -102,6 +104,7 @@ fn dispatch(cx: &Context, command: Command) -> Result<Answer, Failure> {
         Command::Rebuild(args) => rebuild::run(cx, args),
         Command::Shelf(args) => shelf::run(cx, args),
         Command::Policy(args) => policy::run(cx, args),
+        Command::Key(args) => key::run(cx, args),
         Command::Bag(args) => bag::run(cx, args),
         Command::Doctor(args) => doctor::run(cx, args),
         Command::Config(args) => config::run(cx, args),
