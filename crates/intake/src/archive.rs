@@ -172,6 +172,11 @@ impl Archive {
     /// Queues a deposit, or finds the unfinished one of the same source. What a person mended since
     /// it went to the trouble queue is tried again.
     pub fn deposit(&self, deposit: &Deposit) -> Result<WorkItem, Error> {
+        self.deposit_as(WorkId(random_id()), deposit)
+    }
+
+    /// As [`Archive::deposit`]; an item that is made has this id.
+    pub fn deposit_as(&self, id: WorkId, deposit: &Deposit) -> Result<WorkItem, Error> {
         let name: ObjectName = deposit.object.parse()?;
         let source = std::path::absolute(&deposit.source)
             .map_err(|source| Error::Unreadable { path: deposit.source.clone(), source })?;
@@ -181,8 +186,10 @@ impl Archive {
         let registry = self.registry();
         let object = self.block_on(registry.ensure_object(&name, ObjectId(random_id()), now()))?;
         let text = source_text(&source);
+        // Whoever tells the origin has named the object on purpose.
         if let Some(before) = &object.source
             && *before != text
+            && deposit.origin.is_none()
         {
             let (object, before) = (name.to_string(), before.clone());
             return Err(Error::SourceDiffers { object, before, now: text });
@@ -194,6 +201,7 @@ impl Archive {
         let key = format!("{name} {text}");
         let new =
             self.new_work(WorkKind::Ingest, institution, Some(object.id), Some(key), &request);
+        let new = NewWork { id, ..new };
         let queued = self.block_on(registry.enqueue(new.clone(), now()))?;
         if queued.item.status != WorkStatus::Trouble {
             return Ok(queued.item);
@@ -359,7 +367,7 @@ impl Archive {
     }
 
     /// The institution of this name, made with a key of its own where there is none.
-    fn institution(&self, name: &str) -> Result<InstitutionId, Error> {
+    pub fn institution(&self, name: &str) -> Result<InstitutionId, Error> {
         if let Some(known) = self.block_on(self.registry().institution_by_name(name))? {
             return Ok(known.id);
         }

@@ -55,6 +55,18 @@ codes! {
     Ambiguous = "ambiguous", "Give more of the identifier.";
     /// The request makes no sense.
     Usage = "usage", "See --help.";
+    /// The state of things does not allow it.
+    Conflict = "conflict", "Look at what the message names; then ask for what its state allows.";
+    /// Nobody is known by the token that was shown.
+    Unauthorized = "unauthorized", "Show a token that counts: STRONGROOM_TOKEN, or `strongroom token create`.";
+    /// The account, or the token's scope, may not do it.
+    Forbidden = "forbidden", "Ask an administrator of the institution to do it, or for a role or scope that may.";
+    /// Too much was asked in too short a time.
+    TooManyRequests = "too-many-requests", "Wait as long as Retry-After says, then ask again.";
+    /// More than a bound allows.
+    TooLarge = "too-large", "Ask for less at once; the message names the bound.";
+    /// The server has as much to do as it takes on.
+    Busy = "busy", "Wait a little, then ask again.";
     /// Another worker has the item now.
     LeaseLost = "lease-lost", "Nothing: another worker goes on with it.";
     /// A person interrupted the work.
@@ -212,6 +224,7 @@ impl Error {
             Error::Registry(strongroom_registry::Error::Newer { .. }) => Code::Newer,
             Error::Registry(strongroom_registry::Error::LeaseLost { .. }) => Code::LeaseLost,
             Error::Registry(strongroom_registry::Error::NotFound { .. }) => Code::NotFound,
+            Error::Registry(strongroom_registry::Error::Conflict { .. }) => Code::Conflict,
             Error::Registry(_) => Code::Registry,
             Error::Key { .. } => Code::Key,
             Error::Newer { .. } => Code::Newer,

@@ -63,7 +63,7 @@ pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
 pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
-pub use restore::read_file;
+pub use restore::{read_file, read_range};
 pub use runner::{Ended, Runner, Stop};
 
 /// Most bytes that are read from a source and not yet committed, over all segments in flight.

@@ -32,6 +32,7 @@
 //! hold others up, which batches of [`ROWS_MAX`] rows keep short.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accounts;
 mod archive;
 mod batch;
 mod commit;
@@ -46,6 +47,7 @@ mod status;
 mod types;
 mod work;
 
+pub use accounts::{AccountState, Bearer, NAME_BYTES_MAX, Role, TOUCH_SECONDS, Token};
 pub use batch::{EXTENTS_MAX, JSON_BYTES_MAX, ROWS_MAX};
 pub use error::Error;
 pub use open::{Options, Registry, SCHEMA_VERSION};

@@ -5,7 +5,7 @@ mod reader;
 mod target;
 
 pub(crate) use reader::Reader;
-pub use reader::read_file;
+pub use reader::{read_file, read_range};
 
 use crate::ingest::{bag_path, each_file};
 use crate::runner::Job;

@@ -139,6 +139,7 @@ fn request(args: &Deposit, path: &Path) -> Result<strongroom_intake::Deposit, Fa
         object: object.to_string(),
         policy: args.policy,
         accept_degraded: args.accept_degraded,
+        origin: None,
     })
 }
 
