@@ -96,7 +96,7 @@ pub fn status(code: Code) -> StatusCode {
     }
 }
 
-/// As RFC 9457 has it. What is behind a failure of the server's own is logged, not told.
+/// What is behind a failure of the server's own is logged, not told.
 impl IntoResponse for Error {
     fn into_response(self) -> Response<Body> {
         let (code, status) = (self.code(), status(self.code()));
@@ -107,25 +107,31 @@ impl IntoResponse for Error {
             }
             _ => self.to_string(),
         };
-        let body = serde_json::json!({
-            "type": format!("urn:strongroom:error:{}", code.word()),
-            "title": code.word(),
-            "status": status.as_u16(),
-            "detail": detail,
-            "code": code.word(),
-            "remedy": code.remedy(),
-        });
-        let mut response = Response::new(Body::from(body.to_string()));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        let json = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, json);
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        let mut response = problem(status, code, &detail);
         if let Error::Refused { retry_seconds: Some(seconds), .. } = self {
-            headers.insert(header::RETRY_AFTER, seconds.into());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
+}
+
+/// A failure as RFC 9457 has it.
+pub(crate) fn problem(status: StatusCode, code: Code, detail: &str) -> Response<Body> {
+    let body = serde_json::json!({
+        "type": format!("urn:strongroom:error:{}", code.word()),
+        "title": code.word(),
+        "status": status.as_u16(),
+        "detail": detail,
+        "code": code.word(),
+        "remedy": code.remedy(),
+    });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let json = HeaderValue::from_static("application/problem+json");
+    headers.insert(header::CONTENT_TYPE, json);
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
