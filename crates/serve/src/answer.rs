@@ -39,7 +39,9 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
             let object = desk.object(Action::Catalogue, name)?;
             Ok(all(desk.published(&object)?.iter().map(view::version)))
         }
-        Call::Files { object, after, limit } => desk.files(object, *after, *limit),
+        Call::Files { object, after, limit } => {
+            desk.files(object, cursor(after)?.unwrap_or(0), *limit)
+        }
         Call::Segments { object, ids } => {
             let object = desk.object(Action::Catalogue, object)?;
             if ids.len() > SEGMENTS_MAX {
@@ -56,7 +58,8 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
         }
         Call::Events { of, after, limit } => {
             let (of, _) = desk.events_of(of)?;
-            let events = archive.block_on(archive.registry().events(of, *after, *limit))?;
+            let after = cursor(after)?.unwrap_or(0);
+            let events = archive.block_on(archive.registry().events(of, after, *limit))?;
             let next = events.last().map(|event| event.sequence.to_string());
             Ok(page(events.iter().map(view::event).collect(), *limit, next))
         }
@@ -66,7 +69,7 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
             let filter = WorkFilter { status: *status, kind: *kind, object: None };
             let registry = archive.registry();
             let items =
-                archive.block_on(registry.work_list_of(institution, filter, *after, *limit))?;
+                archive.block_on(registry.work_list_of(institution, filter, cursor(after)?, *limit))?;
             let next = items.last().map(|item| item.id.to_string());
             Ok(page(items.iter().map(view::work).collect(), *limit, next))
         }
@@ -512,6 +515,12 @@ fn shown_once(shown: &str, token: &Token) -> Value {
     let mut json = view::token(token);
     json["token"] = shown.into();
     json
+}
+
+/// The cursor of a page, as it was given by the page before.
+fn cursor<T: std::str::FromStr>(after: &Option<String>) -> Result<Option<T>, Error> {
+    let bad = |text: &String| Error::usage(format!("no page begins after `{text}`"));
+    after.as_ref().map(|text| text.parse().map_err(|_| bad(text))).transpose()
 }
 
 /// A list that is whole.

@@ -4,7 +4,7 @@
 use crate::uri::{escape, query};
 use serde_json::{Value, json};
 use strongroom_intake::Form;
-use strongroom_record::{SegmentId, Stage, WorkId, WorkKind, WorkStatus};
+use strongroom_record::{SegmentId, Stage, WorkKind, WorkStatus};
 
 /// Rows of a page, where no fewer are asked for, and the most there are.
 pub const PAGE_ROWS_MAX: u32 = 1000;
@@ -48,8 +48,8 @@ pub enum Call {
     Files {
         /// The object, or a version of it.
         object: String,
-        /// The cursor: number of the first file.
-        after: u64,
+        /// The cursor.
+        after: Option<String>,
         /// Rows of the page.
         limit: u32,
     },
@@ -64,8 +64,8 @@ pub enum Call {
     Events {
         /// Whose.
         of: EventsOf,
-        /// The cursor: the sequence number before.
-        after: u64,
+        /// The cursor.
+        after: Option<String>,
         /// Rows of the page.
         limit: u32,
     },
@@ -79,8 +79,8 @@ pub enum Call {
         status: Option<WorkStatus>,
         /// Only of this kind.
         kind: Option<WorkKind>,
-        /// The cursor: the item before.
-        after: Option<WorkId>,
+        /// The cursor.
+        after: Option<String>,
         /// Rows of the page.
         limit: u32,
     },
@@ -187,7 +187,7 @@ impl Call {
             Call::Object(object) => get(object_path(object, "")),
             Call::Versions(object) => get(object_path(object, "/versions")),
             Call::Files { object, after, limit } => get(object_path(object, "/files")
-                + &query(&[("after", Some(after.to_string())), ("limit", Some(limit.to_string()))])),
+                + &query(&[("after", text(after)), ("limit", Some(limit.to_string()))])),
             Call::Segments { object, ids } => {
                 let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
                 get(object_path(object, "/segments") + &query(&[("ids", Some(ids.join(",")))]))
@@ -195,7 +195,7 @@ impl Call {
             Call::Events { of: whose, after, limit } => get(at("/events")
                 + &query(&[
                     of(whose),
-                    ("after", Some(after.to_string())),
+                    ("after", text(after)),
                     ("limit", Some(limit.to_string())),
                 ])),
             Call::Verify(whose) => get(at("/events/verify") + &query(&[of(whose)])),
@@ -204,7 +204,7 @@ impl Call {
                     ("institution", text(institution)),
                     ("status", status.map(|s| s.to_string())),
                     ("kind", kind.map(|k| k.to_string())),
-                    ("after", after.map(|id| id.to_string())),
+                    ("after", text(after)),
                     ("limit", Some(limit.to_string())),
                 ])),
             Call::WorkItem(id) => get(one("/work", id, "")),

@@ -117,16 +117,16 @@ pub(crate) const ROUTES: &[Route] = &[
     asks!("GET" "/api/v1/objects/{object}/versions", "List an object's versions", &[], None, "Versions",
         |a| Ok(Call::Versions(a.named("object")?))),
     asks!("GET" "/api/v1/objects/{object}/files", "List a version's files", PAGED, None, "Files",
-        |a| Ok(Call::Files { object: a.named("object")?, after: a.number("after")?, limit: a.limit()? })),
+        |a| Ok(Call::Files { object: a.named("object")?, after: a.text("after"), limit: a.limit()? })),
     asks!("GET" "/api/v1/objects/{object}/segments", "Say where segments of an object stand", &["ids!"], None, "Segments",
         |a| Ok(Call::Segments { object: a.named("object")?, ids: a.list("ids")? })),
     runs!(false "GET" "/api/v1/objects/{object}/bytes/{*path}", "Read a file, or a range of it", &[], 200, "application/octet-stream", content::file),
     asks!("GET" "/api/v1/events", "List events of an object, or of an institution", &["object", "institution", "after", "limit"], None, "Events",
-        |a| Ok(Call::Events { of: a.events_of()?, after: a.number("after")?, limit: a.limit()? })),
+        |a| Ok(Call::Events { of: a.events_of()?, after: a.text("after"), limit: a.limit()? })),
     asks!("GET" "/api/v1/events/verify", "Compute a chain of events anew", &["object", "institution"], None, "Chain",
         |a| Ok(Call::Verify(a.events_of()?))),
     asks!("GET" "/api/v1/work", "List work items", &["institution", "status", "kind", "after", "limit"], None, "Works",
-        |a| Ok(Call::Work { institution: a.text("institution"), status: a.word("status")?, kind: a.word("kind")?, after: a.parsed("after")?, limit: a.limit()? })),
+        |a| Ok(Call::Work { institution: a.text("institution"), status: a.word("status")?, kind: a.word("kind")?, after: a.text("after"), limit: a.limit()? })),
     asks!("GET" "/api/v1/work/{id}", "Show a work item", &[], None, "Work", |a| Ok(Call::WorkItem(a.named("id")?))),
     asks!("POST" "/api/v1/work/{id}/requeue", "Put a work item back into the queue", &[], Some("Requeue"), "Work",
         |a| Ok(Call::Requeue { id: a.named("id")?, stage: a.field("stage")? })),
@@ -354,10 +354,6 @@ impl Asked {
         let bad = |text: &String| Error::usage(format!("`{name}` cannot be `{text}`"));
         let word = |text: &String| serde_json::from_value(Value::String(text.clone()));
         self.query.get(name).map(|text| word(text).map_err(|_| bad(text))).transpose()
-    }
-
-    fn number(&self, name: &str) -> Result<u64, Error> {
-        Ok(self.parsed(name)?.unwrap_or(0))
     }
 
     fn limit(&self) -> Result<u32, Error> {

@@ -43,6 +43,7 @@ mod campaign;
 mod cli;
 mod cmd;
 mod config;
+mod desk;
 mod errors;
 mod interrupt;
 mod output;

@@ -2,7 +2,7 @@
 
 use crate::world::{Served, World, bytes, unbounded};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use strongroom_record::Sha256;
 use strongroom_record::json::bytes::base64;

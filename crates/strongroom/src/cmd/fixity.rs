@@ -1,14 +1,14 @@
 //! `fixity`, `repair` and `status`: whether everything is intact, and making it so again.
 
-use super::shelf::{on_one_disk, shelves};
 use super::work::Worker;
 use super::{Context, number};
 use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use strongroom_intake::{Archive, FixityRequest, RepairRequest};
 use strongroom_record::{PlacementState, WorkStatus};
+use strongroom_serve::Call;
 
 #[derive(Args)]
 pub(crate) struct Fixity {
@@ -95,48 +95,31 @@ pub(crate) fn repair(cx: &Context, args: Repair) -> Result<Answer, Failure> {
 }
 
 pub(crate) fn status(cx: &Context, _: Status) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let status = archive.block_on(archive.registry().status())?;
-    let shelves = shelves(&archive)?;
-    let one_disk = on_one_disk(&archive);
-    let key = archive.key_path();
-    let words = |pairs: Vec<(&str, u64)>| {
-        pairs.into_iter().map(|(word, n)| (word.to_string(), n.into())).collect()
+    let json = cx.desk()?.ask(&Call::Status)?;
+    let list = |name: &str| match json[name].as_object() {
+        Some(pairs) if !pairs.is_empty() => {
+            pairs.iter().map(|(word, n)| format!("{n} {word}")).collect::<Vec<_>>().join(", ")
+        }
+        _ => "none".to_string(),
     };
-    let placed: Vec<_> = status.placements.iter().map(|(s, n)| (s.word(), *n)).collect();
-    let work: Vec<_> = status.work.iter().map(|(s, n)| (s.word(), *n)).collect();
-    let segments: Vec<_> = status.segments.iter().map(|(s, n)| (s.word(), *n)).collect();
-    let json = json!({
-        "data": archive.data().to_string_lossy(),
-        "key": { "path": key.to_string_lossy(), "present": key.exists() },
-        "objects": status.objects,
-        "versions": status.versions,
-        "files": status.files,
-        "bytes": status.bytes,
-        "segments": Value::Object(words(segments)),
-        "shards": Value::Object(words(placed.clone())),
-        "work": Value::Object(words(work.clone())),
-        "shelves": shelves,
-        "shelves_on_one_disk": one_disk,
-    });
-    let list = |pairs: &[(&str, u64)]| match pairs {
-        [] => "none".to_string(),
-        pairs => pairs.iter().map(|(w, n)| format!("{n} {w}")).collect::<Vec<_>>().join(", "),
-    };
+    let some = |name: &str, word: &str| number(&json[name], word) > 0;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let absent = if json["key"]["present"] == true { "" } else { " (ABSENT)" };
+    let shelves = json["shelves"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines = vec![
-        format!("archive  {}", archive.data().display()),
-        format!("key      {}{}", key.display(), if key.exists() { "" } else { " (ABSENT)" }),
+        format!("archive  {}", text(&json["data"])),
+        format!("key      {}{absent}", text(&json["key"]["path"])),
         format!(
             "holds    {}, {}, {}, {}",
-            output::count(status.objects, "object"),
-            output::count(status.versions, "version"),
-            output::count(status.files, "file"),
-            output::bytes(status.bytes)
+            output::count(number(&json, "objects"), "object"),
+            output::count(number(&json, "versions"), "version"),
+            output::count(number(&json, "files"), "file"),
+            output::bytes(number(&json, "bytes"))
         ),
-        format!("shards   {}", list(&placed)),
-        format!("work     {}", list(&work)),
+        format!("shards   {}", list("shards")),
+        format!("work     {}", list("work")),
     ];
-    for shelf in &shelves {
+    for shelf in shelves {
         let text = |name: &str| shelf[name].as_str().unwrap_or_default();
         lines.push(match shelf["missing"].as_str() {
             Some(why) => format!("shelf    {}: MISSING: {why}", text("name")),
@@ -149,15 +132,15 @@ pub(crate) fn status(cx: &Context, _: Status) -> Result<Answer, Failure> {
             ),
         });
     }
-    if one_disk {
+    if json["shelves_on_one_disk"] == true {
         lines.push("All shelves are on one disk: add another with `strongroom shelf add`.".into());
     }
-    let bad = (status.placements.iter())
-        .any(|(s, n)| matches!(s, PlacementState::Damaged | PlacementState::Missing) && *n > 0);
-    if bad {
+    if some("shards", PlacementState::Damaged.word())
+        || some("shards", PlacementState::Missing.word())
+    {
         lines.push("Shards are damaged or missing: run `strongroom repair`.".into());
     }
-    if status.work.iter().any(|(s, n)| *s == WorkStatus::Trouble && *n > 0) {
+    if some("work", WorkStatus::Trouble.word()) {
         lines.push("Work is in trouble: see `strongroom work list --status trouble`.".into());
     }
     cx.out.value(&json, lines.join("\n"))?;
