@@ -50,8 +50,8 @@ impl Answer {
 }
 
 impl World {
-    /// An account of each role in each institution, with a token for everything; and in each an object
-    /// `letters` of three files.
+    /// An account of each role in each institution, with a token for everything, and one to spare; and in
+    /// each an object `letters`.
     pub(crate) fn new() -> World {
         let place = tempfile::tempdir().unwrap();
         let options = strongroom_intake::Options { data: place.path().join("archive") };
@@ -80,6 +80,9 @@ impl World {
                 let token = world.token(&account, None);
                 world.tokens.insert(account, token);
             }
+            let spare = format!("{institution}/spare");
+            let role = Role::Observer.word().into();
+            answer(&world.archive, &Who::Local, &Call::AddAccount { account: spare, role }).unwrap();
         }
         world
     }
@@ -107,19 +110,17 @@ impl World {
         made["token"].as_str().unwrap().into()
     }
 
-    /// Changes what is kept of a token: keeps another like it.
+    /// Another token like this one, but for what is changed: its name at least.
     pub(crate) fn like(&self, token: &str, change: impl FnOnce(&mut Token)) -> String {
         let registry = self.archive.registry();
         let sha256 = Sha256::of(token.as_bytes());
         let bearer = self.archive.block_on(registry.bearer(&sha256)).unwrap().unwrap();
-        let secret = Sha256::of(format!("another {token} {}", bearer.token.name).as_bytes());
-        let shown = format!("srt_{secret}");
-        let mut token = Token {
-            id: secret.0[..16].try_into().unwrap(),
-            sha256: Sha256::of(shown.as_bytes()),
-            ..bearer.token
-        };
+        let mut token = bearer.token;
         change(&mut token);
+        let secret = Sha256::of(token.name.as_bytes());
+        let shown = format!("srt_{secret}");
+        token.id = secret.0[..16].try_into().unwrap();
+        token.sha256 = Sha256::of(shown.as_bytes());
         self.archive.block_on(registry.create_token(&token)).unwrap();
         shown
     }
