@@ -43,7 +43,7 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
             desk.files(object, cursor(after)?.unwrap_or(0), *limit)
         }
         Call::Segments { object, ids } => {
-            let object = desk.object(Action::Catalogue, object)?;
+            let (object, _) = desk.version(Action::Catalogue, object)?;
             if ids.len() > SEGMENTS_MAX {
                 return Err(Error::usage(format!("at most {SEGMENTS_MAX} segments at once")));
             }
@@ -68,8 +68,12 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
             let institution = desk.listed(Action::WatchWork, institution.as_deref())?;
             let filter = WorkFilter { status: *status, kind: *kind, object: None };
             let registry = archive.registry();
-            let items =
-                archive.block_on(registry.work_list_of(institution, filter, cursor(after)?, *limit))?;
+            let items = archive.block_on(registry.work_list_of(
+                institution,
+                filter,
+                cursor(after)?,
+                *limit,
+            ))?;
             let next = items.last().map(|item| item.id.to_string());
             Ok(page(items.iter().map(view::work).collect(), *limit, next))
         }
@@ -293,7 +297,9 @@ impl Desk<'_> {
     /// Whose tokens are meant: the named account's, or the caller's own.
     fn token_account(&self, account: Option<&str>, others: Action) -> Result<[u8; 16], Error> {
         match (account, self.who) {
-            (None, Who::Local | Who::Nobody) => Err(Error::usage("name an account: institution/name")),
+            (None, Who::Local | Who::Nobody) => {
+                Err(Error::usage("name an account: institution/name"))
+            }
             (None, Who::Account(caller)) => {
                 self.who.may(Action::OwnTokens, caller.account.institution)?;
                 Ok(caller.account.id)
@@ -410,7 +416,8 @@ impl Desk<'_> {
         let name: ObjectName = text.parse()?;
         let institution = self.institution(action, name.institution())?;
         let registry = self.archive.registry();
-        let account = self.archive.block_on(registry.account_by_name(institution.id, name.name()))?;
+        let account =
+            self.archive.block_on(registry.account_by_name(institution.id, name.name()))?;
         let missing = || Error::not_found(format!("no account is `{name}`"));
         Ok((institution, account.ok_or_else(missing)?))
     }

@@ -165,8 +165,7 @@ impl Call {
     /// The call as HTTP has it.
     pub fn request(&self) -> Request {
         let get = |target: String| Request { method: "GET", target, body: None };
-        let post =
-            |path: String, body| Request { method: "POST", target: path, body: Some(body) };
+        let post = |path: String, body| Request { method: "POST", target: path, body: Some(body) };
         let at = |path: &str| format!("{PREFIX}{path}");
         let one = |path: &str, id: &str, rest: &str| {
             format!("{PREFIX}{path}/{}{rest}", escape(id.as_bytes()))
@@ -193,11 +192,7 @@ impl Call {
                 get(object_path(object, "/segments") + &query(&[("ids", Some(ids.join(",")))]))
             }
             Call::Events { of: whose, after, limit } => get(at("/events")
-                + &query(&[
-                    of(whose),
-                    ("after", text(after)),
-                    ("limit", Some(limit.to_string())),
-                ])),
+                + &query(&[of(whose), ("after", text(after)), ("limit", Some(limit.to_string()))])),
             Call::Verify(whose) => get(at("/events/verify") + &query(&[of(whose)])),
             Call::Work { institution, status, kind, after, limit } => get(at("/work")
                 + &query(&[

@@ -119,9 +119,8 @@ async fn store(app: &App, mut body: Body, folder: PathBuf, most: u64) -> Result<
         let patience = Duration::from_secs(STALL_SECONDS_MAX);
         loop {
             let frame = tokio::time::timeout(patience, body.frame()).await;
-            let frame = frame.map_err(|_| {
-                app.bound("upload-time", Error::usage("the upload stands still"))
-            })?;
+            let frame = frame
+                .map_err(|_| app.bound("upload-time", Error::usage("the upload stands still")))?;
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|_| Error::usage("the upload ends early"))?;
             let Ok(piece) = frame.into_data() else { continue };

@@ -147,9 +147,8 @@ impl Page {
     }
 
     fn row(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let escaped = |text: &str| {
-            text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-        };
+        let escaped =
+            |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let labels: Vec<_> =
             labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
         let _ = match labels.is_empty() {

@@ -3,8 +3,8 @@
 //! What is told is what the registry knows, so it is the same whichever process does the work: an
 //! event `progress` at each change, and `ended` with the item when it is over.
 
-use crate::app::{App, Held};
 use crate::answer::Desk;
+use crate::app::{App, Held};
 use crate::permit::Action;
 use crate::routes::Asked;
 use crate::who::Who;

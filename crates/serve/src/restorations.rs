@@ -74,7 +74,9 @@ pub(crate) async fn fetch(app: App, asked: Asked) -> Result<Response<Body>, Erro
             loop {
                 let read = rest.read(&mut buffer).map_err(io())?;
                 match read {
-                    0 if rest.limit() > 0 => return Err(internal("the tar is shorter than it was")),
+                    0 if rest.limit() > 0 => {
+                        return Err(internal("the tar is shorter than it was"));
+                    }
                     0 => return Ok(()),
                     read => outlet.send(&buffer[..read]).map_err(io())?,
                 }

@@ -162,10 +162,11 @@ pub(crate) fn router(app: &App, mounted: Vec<(&'static str, Router)>) -> Router 
     let mut router = Router::new();
     let mut known = Router::new();
     for route in ROUTES {
-        let handler = move |State(app): State<App>, who: Option<Extension<Who>>, request: Request| {
-            let who = who.map(|Extension(who)| who);
-            async move { respond(app, route, who, request).await }
-        };
+        let handler =
+            move |State(app): State<App>, who: Option<Extension<Who>>, request: Request| {
+                let who = who.map(|Extension(who)| who);
+                async move { respond(app, route, who, request).await }
+            };
         let routed = on(filter(route.method), handler);
         match route.open {
             true => router = router.route(route.path, routed),
@@ -303,9 +304,8 @@ async fn read_json(app: &App, headers: &HeaderMap, body: Body) -> Result<Value, 
     }
     let read = Limited::new(body, JSON_BYTES_MAX).collect();
     let read = tokio::time::timeout(Duration::from_secs(JSON_SECONDS_MAX), read).await;
-    let read = read.map_err(|_| {
-        app.bound("body-time", Error::usage("the body did not come in time"))
-    })?;
+    let read =
+        read.map_err(|_| app.bound("body-time", Error::usage("the body did not come in time")))?;
     let bytes: Bytes = match read {
         Ok(read) => read.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {

@@ -18,7 +18,8 @@ pub fn escape(bytes: &[u8]) -> String {
 
 /// The bytes that an encoded text stands for; `None` where it is no encoding.
 pub fn unescape(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let digit =
+        |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
     while let Some(byte) = rest.next() {
         bytes.push(match byte {

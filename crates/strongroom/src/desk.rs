@@ -69,8 +69,9 @@ impl Client {
     /// Of the server at `url`, which is plain HTTP: TLS is for whoever stands between.
     pub(crate) fn new(url: &str, token: Option<String>) -> Result<Client, Failure> {
         if !url.starts_with("http://") {
-            return Err(Failure::usage(format_args!("`{url}` is no address of a server"))
-                .hint("Give it as http://HOST:PORT; for TLS, use a tunnel or proxy on this machine."));
+            return Err(Failure::usage(format_args!("`{url}` is no address of a server")).hint(
+                "Give it as http://HOST:PORT; for TLS, use a tunnel or proxy on this machine.",
+            ));
         }
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)

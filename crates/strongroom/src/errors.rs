@@ -121,8 +121,9 @@ impl Failure {
 
     /// A server cannot be reached, or not be understood.
     pub(crate) fn server(message: impl Display) -> Failure {
-        Failure::new("server", Exit::Unable, message)
-            .hint("Look whether `strongroom serve` runs there, and at --server or STRONGROOM_SERVER.")
+        Failure::new("server", Exit::Unable, message).hint(
+            "Look whether `strongroom serve` runs there, and at --server or STRONGROOM_SERVER.",
+        )
     }
 
     /// With this hint instead.

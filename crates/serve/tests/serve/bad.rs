@@ -23,7 +23,12 @@ fn bad_requests_are_refused_with_a_problem_each() {
     let served = World::new().serve(unbounded(0));
     let token = Some(served.token("local/administrator"));
     let json_type = ("content-type", "application/json");
-    let check = |method: &str, target: &str, headers: &[(&str, &str)], body: Option<&[u8]>, status: u16, code: &str| {
+    let check = |method: &str,
+                 target: &str,
+                 headers: &[(&str, &str)],
+                 body: Option<&[u8]>,
+                 status: u16,
+                 code: &str| {
         let answer = served.ask(token, method, target, headers, body.map(<[u8]>::to_vec));
         assert_eq!(answer.status, status, "{method} {target}");
         assert_eq!(answer.header("content-type"), "application/problem+json");
@@ -32,9 +37,15 @@ fn bad_requests_are_refused_with_a_problem_each() {
         assert_eq!(problem["status"], status);
     };
     let restorations = "/api/v1/restorations";
-    for body in ["", "{", "[]", "nonsense", "{\"object\":7,\"as\":\"tar\"}", "{\"object\":\"letters\"}",
-        "{\"object\":\"letters\",\"as\":\"zip\"}"]
-    {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "nonsense",
+        "{\"object\":7,\"as\":\"tar\"}",
+        "{\"object\":\"letters\"}",
+        "{\"object\":\"letters\",\"as\":\"zip\"}",
+    ] {
         check("POST", restorations, &[json_type], Some(body.as_bytes()), 400, "usage");
     }
     let deep = "[".repeat(10_000);
@@ -42,7 +53,14 @@ fn bad_requests_are_refused_with_a_problem_each() {
     check("POST", restorations, &[("content-type", "text/plain")], Some(b"{}"), 400, "usage");
     let large = format!("{{\"object\":\"{}\"}}", "x".repeat(JSON_BYTES_MAX));
     check("POST", restorations, &[json_type], Some(large.as_bytes()), 413, "too-large");
-    check("POST", restorations, &[json_type], Some(br#"{"object":"nobody","as":"tar"}"#), 404, "not-found");
+    check(
+        "POST",
+        restorations,
+        &[json_type],
+        Some(br#"{"object":"nobody","as":"tar"}"#),
+        404,
+        "not-found",
+    );
 
     check("GET", "/api/v1/nothing", &[], None, 404, "not-found");
     check("DELETE", "/api/v1/objects", &[], None, 405, "usage");
@@ -53,12 +71,33 @@ fn bad_requests_are_refused_with_a_problem_each() {
     check("GET", "/api/v1/work?status=asleep", &[], None, 400, "usage");
     check("GET", "/api/v1/events?object=letters&institution=local", &[], None, 400, "usage");
     check("POST", "/api/v1/institutions", &[json_type], Some(br#"{"name":"../up"}"#), 400, "usage");
-    check("POST", "/api/v1/accounts", &[json_type], Some(br#"{"account":"local/x","role":"king"}"#), 400, "usage");
+    check(
+        "POST",
+        "/api/v1/accounts",
+        &[json_type],
+        Some(br#"{"account":"local/x","role":"king"}"#),
+        400,
+        "usage",
+    );
     check("POST", "/api/v1/tokens", &[json_type], Some(br#"{"name":"x","days":0}"#), 400, "usage");
-    check("POST", "/api/v1/tokens", &[json_type], Some(br#"{"name":"x","scopes":"all"}"#), 400, "usage");
+    check(
+        "POST",
+        "/api/v1/tokens",
+        &[json_type],
+        Some(br#"{"name":"x","scopes":"all"}"#),
+        400,
+        "usage",
+    );
 
     // Paths are looked up, never opened.
-    for path in ["../../strongroom.key", "..%2F..%2Fstrongroom.key", "%2Fetc%2Fpasswd", "data/../x", "%00", "caf%E9"] {
+    for path in [
+        "../../strongroom.key",
+        "..%2F..%2Fstrongroom.key",
+        "%2Fetc%2Fpasswd",
+        "data/../x",
+        "%00",
+        "caf%E9",
+    ] {
         check("GET", &format!("/api/v1/objects/letters/bytes/{path}"), &[], None, 404, "not-found");
     }
 
@@ -68,12 +107,33 @@ fn bad_requests_are_refused_with_a_problem_each() {
     check("POST", &format!("{deposits}?object=local/a/b"), &[], Some(&tar), 400, "usage");
     check("POST", &format!("{deposits}?object=.."), &[], Some(&tar), 400, "usage");
     check("POST", &format!("{deposits}?object=new&policy=0%2B9"), &[], Some(&tar), 400, "usage");
-    check("POST", &format!("{deposits}?object=new"), &[], Some(b"no tar at all"), 422, "source-refused");
+    check(
+        "POST",
+        &format!("{deposits}?object=new"),
+        &[],
+        Some(b"no tar at all"),
+        422,
+        "source-refused",
+    );
     check("POST", &format!("{deposits}?object=new"), &[], Some(b""), 422, "source-refused");
     let wrong = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:";
     for name in ["repr-digest", "content-digest"] {
-        check("POST", &format!("{deposits}?object=new"), &[(name, wrong)], Some(&tar), 422, "source-refused");
-        check("POST", &format!("{deposits}?object=new"), &[(name, "sha-256=x")], Some(&tar), 400, "usage");
+        check(
+            "POST",
+            &format!("{deposits}?object=new"),
+            &[(name, wrong)],
+            Some(&tar),
+            422,
+            "source-refused",
+        );
+        check(
+            "POST",
+            &format!("{deposits}?object=new"),
+            &[(name, "sha-256=x")],
+            Some(&tar),
+            400,
+            "usage",
+        );
     }
     // Nothing of all that is left.
     let uploads = served.world.archive.data().join("uploads");

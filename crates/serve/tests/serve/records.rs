@@ -71,7 +71,8 @@ fn what_is_uploaded_comes_back_as_it_went() {
     let big = bytes(5_000_000);
     let upload = tar(&[("a/big.bin", &big), ("note.txt", b"a note\n")]);
     let digest = format!("sha-256=:{}:", base64(&Sha256::of(&upload).0));
-    let made = deposit(&served, "north/depositor", "object=north/sent&origin=mail", &upload, &digest);
+    let made =
+        deposit(&served, "north/depositor", "object=north/sent&origin=mail", &upload, &digest);
     let id = made["work"]["id"].as_str().unwrap().to_string();
     let (_, ended) = watch(&served, "north/depositor", &id);
     assert_eq!((&ended["status"], &ended["report"]["version"]), (&json!("succeeded"), &json!(1)));

@@ -83,7 +83,10 @@ fn the_document_that_is_checked_in_is_that_of_the_routes() {
         std::fs::write(path, &made).unwrap();
     }
     let kept = std::fs::read_to_string(path).unwrap();
-    assert!(kept == made, "docs/openapi.json is not what the routes say: run this test with STRONGROOM_WRITE_OPENAPI=1");
+    assert!(
+        kept == made,
+        "docs/openapi.json is not what the routes say: run this test with STRONGROOM_WRITE_OPENAPI=1"
+    );
 }
 
 #[test]

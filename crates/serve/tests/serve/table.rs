@@ -65,8 +65,7 @@ fn asks(target: &Target) -> Vec<Ask> {
     };
     let get = |action, path, query: &str, named: &str| ask(action, "GET", path, query, None, named);
     let work = |path| get(Action::WatchWork, path, "", &target.ended);
-    let steer =
-        |path| ask(Action::SteerWork, "POST", path, "", Some(json!({})), &target.ended);
+    let steer = |path| ask(Action::SteerWork, "POST", path, "", Some(json!({})), &target.ended);
     let restoration = |path| get(Action::Restore, path, "", &target.restoration);
     let deposit = format!("?object={}/new", target.name);
     let account = json!({ "account": format!("{}/someone", target.name), "role": "observer" });
@@ -250,9 +249,13 @@ fn who_does_not_count_is_refused_everything() {
         ("revoked", Some(revoked.as_str())),
         ("expired", Some(&expired)),
         ("disabled account", Some(&disabled)),
-        ("guessed", Some(concat!(
-            "srt_", "0000000000000000000000000000000000000000000000000000000000000000"
-        ))),
+        (
+            "guessed",
+            Some(concat!(
+                "srt_",
+                "0000000000000000000000000000000000000000000000000000000000000000"
+            )),
+        ),
         ("no token at all", Some("ada")),
     ];
     for (why, token) in strangers {

@@ -82,7 +82,8 @@ impl World {
             }
             let spare = format!("{institution}/spare");
             let role = Role::Observer.word().into();
-            answer(&world.archive, &Who::Local, &Call::AddAccount { account: spare, role }).unwrap();
+            answer(&world.archive, &Who::Local, &Call::AddAccount { account: spare, role })
+                .unwrap();
         }
         world
     }
@@ -190,8 +191,7 @@ impl Served {
         if answer.header("content-type").contains("json") && method != "HEAD" {
             let path = target.split('?').next().unwrap();
             let at = format!("{method} {path} {}", answer.status);
-            let schema =
-                schema::of_answer(&self.world.document, method, path, answer.status);
+            let schema = schema::of_answer(&self.world.document, method, path, answer.status);
             let document = &self.world.document;
             let problem = json!({ "$ref": "#/components/schemas/Problem" });
             schema::check(document, &schema.unwrap_or(problem), &answer.json(), &at);

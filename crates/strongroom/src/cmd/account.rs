@@ -95,14 +95,19 @@ pub(crate) fn run(cx: &Context, args: Account) -> Result<Answer, Failure> {
         Account::List(args) => {
             let accounts = desk.all(&Call::Accounts(args.institution))?;
             let head = ["account", "role", "state", "created"];
-            cx.out.table(&head, accounts.into_iter().map(|account| {
-                let cells = ["account", "role", "state"].map(|name| text(&account, name));
-                let created = output::time(text(&account, "created"));
-                (account, cells.into_iter().chain([created]).collect())
-            }))?;
+            cx.out.table(
+                &head,
+                accounts.into_iter().map(|account| {
+                    let cells = ["account", "role", "state"].map(|name| text(&account, name));
+                    let created = output::time(text(&account, "created"));
+                    (account, cells.into_iter().chain([created]).collect())
+                }),
+            )?;
             return Ok(Answer::Yes);
         }
-        Account::Add(args) => Call::AddAccount { account: args.account, role: args.role.word().into() },
+        Account::Add(args) => {
+            Call::AddAccount { account: args.account, role: args.role.word().into() }
+        }
         Account::Disable(named) => set(named, AccountState::Disabled),
         Account::Enable(named) => set(named, AccountState::Active),
     };
@@ -125,12 +130,15 @@ pub(crate) fn token(cx: &Context, args: Token) -> Result<Answer, Failure> {
         Token::List(args) => {
             let tokens = desk.all(&Call::Tokens(args.account))?;
             let head = ["token", "name", "scopes", "expires", "last used", "revoked"];
-            cx.out.table(&head, tokens.into_iter().map(|token| {
-                let times = ["expires", "last_used", "revoked"];
-                let times = times.map(|name| output::time(text(&token, name)));
-                let cells = ["id", "name", "scopes"].map(|name| text(&token, name));
-                (token, cells.into_iter().chain(times).collect())
-            }))?;
+            cx.out.table(
+                &head,
+                tokens.into_iter().map(|token| {
+                    let times = ["expires", "last_used", "revoked"];
+                    let times = times.map(|name| output::time(text(&token, name)));
+                    let cells = ["id", "name", "scopes"].map(|name| text(&token, name));
+                    (token, cells.into_iter().chain(times).collect())
+                }),
+            )?;
         }
         Token::Revoke(args) => {
             let token = desk.ask(&Call::RevokeToken(args.id))?;

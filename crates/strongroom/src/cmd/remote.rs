@@ -61,7 +61,9 @@ fn pack(client: &Client, target: &str, source: &Path) -> Result<Value, Failure> 
         let Whole { from, packing } = whole;
         drop(from);
         match packing.map(|packing| packing.join()) {
-            Some(Ok(Err(error))) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(io(error)),
+            Some(Ok(Err(error))) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(io(error))
+            }
             _ => sent,
         }
     })

@@ -35,7 +35,9 @@ pub(crate) fn run(cx: &Context, args: Serve) -> Result<Answer, Failure> {
     let json = json!({ "url": url, "one_time_token": token });
     cx.out.value(&json, lines.join("\n"))?;
     if !address.ip().is_loopback() {
-        eprintln!("Tokens and records go over the network in the clear: put TLS before this address.");
+        eprintln!(
+            "Tokens and records go over the network in the clear: put TLS before this address."
+        );
     }
     let options = Options { workers: args.workers, ..Options::default() };
     let progress: Arc<dyn Progress> = Arc::new(());
