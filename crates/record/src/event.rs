@@ -35,6 +35,10 @@ words! {
     Cancellation = "cancellation",
     /// Something was deleted.
     Deletion = "deletion",
+    /// Shelves, accounts or settings of the archive changed.
+    Administration = "administration",
+    /// The registry was rebuilt from the shelves.
+    Recovery = "registry recovery",
 }
 
 words! {

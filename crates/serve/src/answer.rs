@@ -113,7 +113,9 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
             let (institution, account) = desk.account(Action::ManageAccounts, account)?;
             let state = AccountState::parse(state)?;
             let set = archive.block_on(archive.registry().set_account_state(account.id, state))?;
-            Ok(view::account(&institution.name, &set))
+            let set = view::account(&institution.name, &set);
+            archive.note(json!({ "account": set, "change": state.word() }))?;
+            Ok(set)
         }
         Call::Tokens(account) => {
             let id = desk.token_account(account.as_deref(), Action::Accounts)?;
@@ -129,8 +131,11 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
 }
 
 /// The one-time token of a new archive's administrator, who is made where there is none; `None` where
-/// one has a lasting token. One that was made earlier and not used counts no longer.
+/// one has a lasting token, or nothing may be written. One that was made earlier and not used counts no longer.
 pub fn first_administrator(archive: &Archive) -> Result<Option<String>, Error> {
+    if archive.behind().is_some() {
+        return Ok(None);
+    }
     let registry = archive.registry();
     let house = archive.institution(crate::permit::HOUSE)?;
     if archive.block_on(registry.has_administrator(house, archive.now()))? {
@@ -149,6 +154,8 @@ pub fn first_administrator(archive: &Archive) -> Result<Option<String>, Error> {
                 .unwrap_or_default();
             let account = new_account(archive, house, &name, Role::Administrator);
             archive.block_on(registry.create_account(&account))?;
+            let shown = view::account(crate::permit::HOUSE, &account);
+            archive.note(json!({ "account": shown, "change": "added" }))?;
             account
         }
     };
@@ -289,7 +296,11 @@ impl Desk<'_> {
         let role = Role::parse(role)?;
         let account = new_account(self.archive, institution.id, name.name(), role);
         match self.archive.block_on(self.archive.registry().create_account(&account))? {
-            true => Ok(view::account(&institution.name, &account)),
+            true => {
+                let account = view::account(&institution.name, &account);
+                self.archive.note(json!({ "account": account, "change": "added" }))?;
+                Ok(account)
+            }
             false => Err(Error::refused(Code::Conflict, format!("there is an account {name}"))),
         }
     }

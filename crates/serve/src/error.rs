@@ -88,9 +88,11 @@ pub fn status(code: Code) -> StatusCode {
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::SourceRefused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-        Code::Busy | Code::LeaseLost | Code::Interrupted | Code::ShelvesMissing => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Code::Busy
+        | Code::LeaseLost
+        | Code::Interrupted
+        | Code::ShelvesMissing
+        | Code::RegistryBehind => StatusCode::SERVICE_UNAVAILABLE,
         Code::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

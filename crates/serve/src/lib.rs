@@ -39,6 +39,7 @@
 //! | the process dies while work runs | the next takes it up; the upload is still there |
 //! | more is asked than a bound allows | 429 or 503 with `Retry-After`, and `strongroom_bounds_hit_total` counts it |
 //! | a file cannot be read to its end | the body is broken off, never ended as if it were whole |
+//! | the registry is older than its shelves | it is only read: no work is done, and it is not ready |
 //! | a shelf is added by another process | this one sees it when it is started again |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

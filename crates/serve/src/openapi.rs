@@ -132,7 +132,7 @@ fn schemas() -> Value {
     ];
     let mut all = json!({
         "Problem": object(&[("type", "string"), ("title", "string"), ("status", "integer"), ("detail", "string"), ("code", "string"), ("remedy", "string")]),
-        "Ready": object(&[("ready", "boolean"), ("registry", "boolean"), ("writable_shelves", "integer"), ("missing_shelves", "integer"), ("stopping", "boolean")]),
+        "Ready": object(&[("ready", "boolean"), ("registry", "boolean"), ("read_only", "boolean"), ("writable_shelves", "integer"), ("missing_shelves", "integer"), ("stopping", "boolean")]),
         "Document": object(&[
             ("openapi", "string"), ("info", "object"), ("servers", "array"), ("security", "array"), ("paths", "object"), ("components", "object"),
         ]),

@@ -396,8 +396,7 @@ async fn live(_: App, _: Asked) -> Result<Response<Body>, Error> {
     Ok(Response::new(Body::from("live\n")))
 }
 
-/// Ready is who can take something in: the registry answers, and of the shelves that are to be written
-/// to at least one is there.
+/// Ready is who can take something in: the registry answers and may be written, and the shelves are there.
 async fn ready(app: App, _: Asked) -> Result<Response<Body>, Error> {
     let stopping = app.stop.stopped();
     let state = app.blocking(|archive| {
@@ -405,16 +404,17 @@ async fn ready(app: App, _: Asked) -> Result<Response<Body>, Error> {
         let missing: Vec<_> =
             archive.vault().missing().iter().map(|m| m.spec.name.clone()).collect();
         let writable = archive.vault().shelves().iter().filter(|s| !s.spec().read_only).count();
-        Ok((missing, writable))
+        Ok((missing, writable, archive.behind().is_some()))
     });
-    let (registry, missing, writable) = match state.await {
-        Ok((missing, writable)) => (true, missing, writable),
-        Err(_) => (false, Vec::new(), 0),
+    let (registry, (missing, writable, read_only)) = match state.await {
+        Ok(state) => (true, state),
+        Err(_) => (false, (Vec::new(), 0, false)),
     };
-    let is_ready = registry && writable > 0 && missing.is_empty() && !stopping;
+    let is_ready = registry && !read_only && writable > 0 && missing.is_empty() && !stopping;
     let value = serde_json::json!({
         "ready": is_ready,
         "registry": registry,
+        "read_only": read_only,
         "writable_shelves": writable,
         "missing_shelves": missing.len(),
         "stopping": stopping,

@@ -114,10 +114,13 @@ impl Service {
             .build()
             .map_err(Error::io("no runtime"))?;
         let outcome = std::thread::scope(|scope| {
-            for _ in 0..self.options.workers {
-                scope.spawn(|| work(&self.archive, stop, progress, ended));
+            // A registry that is older than its shelves is only read.
+            if self.archive.behind().is_none() {
+                for _ in 0..self.options.workers {
+                    scope.spawn(|| work(&self.archive, stop, progress, ended));
+                }
+                scope.spawn(|| sweep(&self.archive, stop));
             }
-            scope.spawn(|| sweep(&self.archive, stop));
             let outcome = runtime.block_on(take(&app, listener, router));
             // Without connections there is nothing to work for.
             stop.stop();

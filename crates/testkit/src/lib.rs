@@ -11,6 +11,9 @@
 //! Where something cannot be had, a test says so loudly and is skipped; with `CI=true` it fails, so
 //! that a gate never passes for want of what it should have checked.
 
+pub mod fuzz;
+pub mod scenario;
+
 use std::path::{Path, PathBuf};
 
 /// A Python with bagit 1.9.0, cryptography 50 and blake3, as `tools/test` prepares it.
