@@ -27,7 +27,7 @@
 //!
 //! # What it refuses
 //!
-//! It creates an archive only for commands that put something in (`deposit`, `shelf add`,
+//! It creates an archive only for commands that put something in (`deposit`, `shelf add`, `serve`,
 //! `policy set`, and `demo` in a folder of its own), never for one that only looks. It deletes
 //! nothing of an archive.
 //!
