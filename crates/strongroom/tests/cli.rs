@@ -101,7 +101,7 @@ fn the_list_of_commands_stands() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    let expected = "demo deposit work object restore cat fixity repair status shelf policy serve \
+    let expected = "demo deposit work object restore cat fixity repair status shelf rebuild policy serve \
                     account token bag doctor config bench completions man help";
     assert_eq!(commands.join(" "), expected);
     assert!(help.contains("Exit codes: 0 done; 1 the answer is no"), "{help}");
@@ -261,7 +261,7 @@ fn detached_work_waits_until_it_is_run() {
     assert_eq!(user.json(&[&"work", &"show", &id], 0)["kind"], "ingest");
     let ran = user.json(&[&"work", &"run"], 0);
     assert_eq!(ran[0]["status"], "succeeded");
-    let listed = user.json(&[&"work", &"list", &"--status", &"succeeded"], 0);
+    let listed = user.json(&[&"work", &"list", &"--kind", &"ingest", &"--status", &"succeeded"], 0);
     assert_eq!(listed.as_array().unwrap().len(), 1);
 }
 
