@@ -101,8 +101,8 @@ fn the_list_of_commands_stands() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    let expected = "demo deposit work object restore cat fixity repair status shelf rebuild policy serve \
-                    account token bag doctor config bench completions man help";
+    let expected = "demo deposit work object restore cat fixity repair status shelf rebuild \
+                    policy serve account token bag doctor config bench completions man help";
     assert_eq!(commands.join(" "), expected);
     assert!(help.contains("Exit codes: 0 done; 1 the answer is no"), "{help}");
 }

@@ -347,9 +347,7 @@ fn a_one_time_token_is_exchanged_once_and_good_for_nothing_else() {
         None,
         "there is an administrator with a token"
     );
-    for account in ["local/administrator"] {
-        world.disable(account, AccountState::Disabled);
-    }
+    world.disable("local/administrator", AccountState::Disabled);
     let first = strongroom_serve::first_administrator(&world.archive).unwrap().unwrap();
     let once = strongroom_serve::first_administrator(&world.archive).unwrap().unwrap();
     let house = world.archive.block_on(registry.institution_by_name("local")).unwrap().unwrap();
