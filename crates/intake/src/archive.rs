@@ -210,6 +210,11 @@ impl Archive {
     /// Queues a deposit, or finds the unfinished one of the same source. What a person mended since
     /// it went to the trouble queue is tried again.
     pub fn deposit(&self, deposit: &Deposit) -> Result<WorkItem, Error> {
+        self.deposit_as(WorkId(random_id()), deposit)
+    }
+
+    /// As [`Archive::deposit`]; an item that is made has this id.
+    pub fn deposit_as(&self, id: WorkId, deposit: &Deposit) -> Result<WorkItem, Error> {
         let name: ObjectName = deposit.object.parse()?;
         let source = std::path::absolute(&deposit.source)
             .map_err(|source| Error::Unreadable { path: deposit.source.clone(), source })?;
@@ -219,8 +224,10 @@ impl Archive {
         let registry = self.registry();
         let object = self.block_on(registry.ensure_object(&name, ObjectId(random_id()), now()))?;
         let text = source_text(&source);
+        // Whoever tells the origin has named the object on purpose.
         if let Some(before) = &object.source
             && *before != text
+            && deposit.origin.is_none()
         {
             let (object, before) = (name.to_string(), before.clone());
             return Err(Error::SourceDiffers { object, before, now: text });
@@ -232,6 +239,7 @@ impl Archive {
         let key = format!("{name} {text}");
         let new =
             self.new_work(WorkKind::Ingest, institution, Some(object.id), Some(key), &request);
+        let new = NewWork { id, ..new };
         let queued = self.block_on(registry.enqueue(new.clone(), now()))?;
         if queued.item.status != WorkStatus::Trouble {
             return Ok(queued.item);
@@ -323,7 +331,7 @@ impl Archive {
     }
 
     /// Tells of a change of shelves, accounts or settings in the archive's own chain of events.
-    pub(crate) fn note(&self, detail: serde_json::Value) -> Result<(), Error> {
+    pub fn note(&self, detail: serde_json::Value) -> Result<(), Error> {
         let own = self.block_on(self.registry().institution_by_name(ARCHIVE_NAME))?;
         let Some(own) = own else { return Ok(()) }; // an archive whose key is elsewhere
         let event = EventDraft { detail, ..EventDraft::new(EventKind::Administration) };
@@ -421,7 +429,7 @@ impl Archive {
     }
 
     /// The institution of this name, made with a key of its own where there is none.
-    pub(crate) fn institution(&self, name: &str) -> Result<InstitutionId, Error> {
+    pub fn institution(&self, name: &str) -> Result<InstitutionId, Error> {
         if let Some(known) = self.block_on(self.registry().institution_by_name(name))? {
             return Ok(known.id);
         }

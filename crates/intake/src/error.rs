@@ -76,10 +76,20 @@ codes! {
     Ambiguous = "ambiguous", "Give more of the identifier.";
     /// The request makes no sense.
     Usage = "usage", "See --help.";
-    /// The account may not do this.
-    Forbidden = "not-allowed", "Let another administrator of the institution decide; `strongroom delete list` shows who asked.";
     /// What was approved is not what is there.
     Outdated = "deletion-outdated", "Cancel the work item, look at what is there now, and ask anew.";
+    /// The state of things does not allow it.
+    Conflict = "conflict", "Look at what the message names; then ask for what its state allows.";
+    /// Nobody is known by the token that was shown.
+    Unauthorized = "unauthorized", "Show a token that counts: STRONGROOM_TOKEN, or `strongroom token create`.";
+    /// The account, or the token's scope, may not do it.
+    Forbidden = "forbidden", "Ask an administrator of the institution to do it, or for a role or scope that may.";
+    /// Too much was asked in too short a time.
+    TooManyRequests = "too-many-requests", "Wait as long as Retry-After says, then ask again.";
+    /// More than a bound allows.
+    TooLarge = "too-large", "Ask for less at once; the message names the bound.";
+    /// The server has as much to do as it takes on.
+    Busy = "busy", "Wait a little, then ask again.";
     /// Another worker has the item now.
     LeaseLost = "lease-lost", "Nothing: another worker goes on with it.";
     /// A person interrupted the work.
@@ -281,6 +291,7 @@ impl Error {
             Error::Registry(strongroom_registry::Error::OverQuota { .. }) => Code::Quota,
             Error::Registry(strongroom_registry::Error::Forbidden { .. }) => Code::Forbidden,
             Error::Registry(strongroom_registry::Error::Outdated { .. }) => Code::Outdated,
+            Error::Registry(strongroom_registry::Error::Conflict { .. }) => Code::Conflict,
             Error::Registry(strongroom_registry::Error::ReadOnly) => Code::RegistryBehind,
             Error::Registry(_) => Code::Registry,
             Error::Key { code, .. } => *code,

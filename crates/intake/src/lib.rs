@@ -111,7 +111,7 @@ pub use request::{
     Deposit, DrainRequest, FixityRequest, Form, RebalanceRequest, ReclaimRequest, RecodeRequest,
     RepairRequest, RestoreRequest,
 };
-pub use restore::read_file;
+pub use restore::{read_file, read_range};
 pub use rotation::KEY_FAIL_POINTS;
 pub use runner::{Ended, Runner, Stop};
 pub use shelves::ShelfChange;

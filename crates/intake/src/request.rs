@@ -16,6 +16,17 @@ pub struct Deposit {
     pub policy: Option<Coding>,
     /// Whether fewer shelves than the policy asks for will do for now.
     pub accept_degraded: bool,
+    /// What the object is told to come from, where that is not the path: such as an upload, whose
+    /// path means nothing once it is taken in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+impl Deposit {
+    /// The source, as the object remembers it.
+    pub(crate) fn source_text(&self) -> String {
+        self.origin.clone().unwrap_or_else(|| crate::archive::source_text(&self.source))
+    }
 }
 
 /// In which form an object is brought back.

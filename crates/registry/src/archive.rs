@@ -353,7 +353,7 @@ fn institution(row: &SqliteRow) -> Result<Institution, Error> {
     })
 }
 
-fn account(row: &SqliteRow) -> Result<Account, Error> {
+pub(crate) fn account(row: &SqliteRow) -> Result<Account, Error> {
     let fields = Fields::new(row, "accounts");
     Ok(Account {
         id: fields.array("id")?,

@@ -33,6 +33,7 @@
 //! hold others up, which batches of [`ROWS_MAX`] rows keep short.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accounts;
 mod archive;
 mod batch;
 mod commit;
@@ -52,6 +53,7 @@ mod status;
 mod types;
 mod work;
 
+pub use accounts::{AccountState, Bearer, NAME_BYTES_MAX, Role, TOUCH_SECONDS, Token};
 pub use batch::{DELETED_SEGMENTS_MAX, EXTENTS_MAX, JSON_BYTES_MAX, ROWS_MAX};
 pub use deletion::{
     Decision, Delete, Deletion, Erased, ExtentUse, MovedBytes, NewDeletion, Relocate, Tombstone,

@@ -87,6 +87,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words! {
     /// What a shelf is used for.
     ShelfState, "state of a shelf",

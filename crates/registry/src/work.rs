@@ -8,7 +8,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use strongroom_record::{
-    EventDraft, Lease, Stage, Time, WorkId, WorkItem, WorkKind, WorkStatus, WorkerId,
+    EventDraft, InstitutionId, Lease, Stage, Time, WorkId, WorkItem, WorkKind, WorkStatus, WorkerId,
 };
 
 use crate::row::{Fields, int, limited, prefix_range};
@@ -176,9 +176,20 @@ impl Registry {
         after: Option<WorkId>,
         limit: u32,
     ) -> Result<Vec<WorkItem>, Error> {
+        self.work_list_of(None, filter, after, limit).await
+    }
+
+    /// As [`Registry::work_list`], of one institution or of all.
+    pub async fn work_list_of(
+        &self,
+        institution: Option<InstitutionId>,
+        filter: WorkFilter,
+        after: Option<WorkId>,
+        limit: u32,
+    ) -> Result<Vec<WorkItem>, Error> {
         let rows = sqlx::query(
             "SELECT * FROM work WHERE ($1 IS NULL OR status = $1) AND ($2 IS NULL OR kind = $2)
-               AND ($3 IS NULL OR object = $3)
+               AND ($3 IS NULL OR object = $3) AND ($6 IS NULL OR institution = $6)
                AND ($4 IS NULL OR (created, id) > (SELECT created, id FROM work WHERE id = $4))
              ORDER BY created, id LIMIT $5",
         )
@@ -187,6 +198,7 @@ impl Registry {
         .bind(filter.object.as_ref().map(|id| &id.0[..]))
         .bind(after.as_ref().map(|id| &id.0[..]))
         .bind(limited(limit))
+        .bind(institution.as_ref().map(|id| &id.0[..]))
         .fetch_all(&mut *self.read().await?)
         .await?;
         rows.iter().map(item).collect()

@@ -19,6 +19,10 @@ pub(crate) struct Cli {
     /// The archive's data folder [env: STRONGROOM_DATA] [default: the user's XDG data folder]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Ask the server at this URL instead, with the token in STRONGROOM_TOKEN or the token file
+    /// [env: STRONGROOM_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
     /// Print JSON on stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -61,6 +65,14 @@ pub(crate) enum Command {
     /// Show, split, rotate and export keys; certify writers
     #[command(subcommand)]
     Key(cmd::key::Key),
+    /// Serve the archive over HTTP, and work off what is queued
+    Serve(cmd::serve::Serve),
+    /// Make, list and disable accounts
+    #[command(subcommand)]
+    Account(cmd::account::Account),
+    /// Make, list, revoke and exchange tokens
+    #[command(subcommand)]
+    Token(cmd::account::Token),
     /// Make and validate BagIt bags, without an archive
     #[command(subcommand)]
     Bag(cmd::bag::Bag),

@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 pub(crate) const DATA_VARIABLE: &str = "STRONGROOM_DATA";
 /// Names what is logged.
 pub(crate) const LOG_VARIABLE: &str = "STRONGROOM_LOG";
+/// The server that is asked.
+pub(crate) const SERVER_VARIABLE: &str = "STRONGROOM_SERVER";
+/// The token that it is shown.
+pub(crate) const TOKEN_VARIABLE: &str = "STRONGROOM_TOKEN";
+/// Names the file in which the token stands, where the variable is not set.
+pub(crate) const TOKEN_FILE_VARIABLE: &str = "STRONGROOM_TOKEN_FILE";
 /// What is logged where nothing else is said.
 pub(crate) const LOG_DEFAULT: &str = "warn";
 
@@ -34,11 +40,13 @@ pub(crate) struct Settings {
     pub(crate) data_source: Source,
     pub(crate) log: String,
     pub(crate) log_source: Source,
+    /// The server that is asked instead of an archive on this machine.
+    pub(crate) server: Option<String>,
 }
 
 impl Settings {
     /// From the flag and the environment.
-    pub(crate) fn gather(flag: Option<PathBuf>) -> Settings {
+    pub(crate) fn gather(flag: Option<PathBuf>, server: Option<String>) -> Settings {
         let (data, data_source) = match (flag, variable(DATA_VARIABLE)) {
             (Some(path), _) => (Some(path), Source::Flag),
             (None, Some(path)) => (Some(path), Source::Environment),
@@ -49,7 +57,22 @@ impl Settings {
             None => (LOG_DEFAULT.into(), Source::Default),
         };
         let data = data.map(|path| std::path::absolute(&path).unwrap_or(path));
-        Settings { data, data_source, log, log_source }
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let server = server.or_else(|| variable(SERVER_VARIABLE).map(text));
+        Settings { data, data_source, log, log_source, server }
+    }
+
+    /// The token for a server, where there is one.
+    pub(crate) fn token(&self) -> Result<Option<String>, Failure> {
+        if let Some(token) = variable(TOKEN_VARIABLE) {
+            return Ok(Some(token.to_string_lossy().into_owned()));
+        }
+        let Some(path) = token_file() else { return Ok(None) };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::io(path.display(), &error)),
+        }
     }
 
     /// The data folder, absolute.
@@ -67,6 +90,14 @@ fn default_data() -> Option<PathBuf> {
     let xdg = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
     let home = || variable("HOME").map(|home| home.join(".local/share"));
     Some(xdg.or_else(home)?.join("strongroom"))
+}
+
+/// `STRONGROOM_TOKEN_FILE`, else `$XDG_CONFIG_HOME/strongroom/token`, else `~/.config/strongroom/token`.
+pub(crate) fn token_file() -> Option<PathBuf> {
+    let xdg = variable("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+    let home = || variable("HOME").map(|home| home.join(".config"));
+    let default = || Some(xdg.or_else(home)?.join("strongroom/token"));
+    variable(TOKEN_FILE_VARIABLE).or_else(default)
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

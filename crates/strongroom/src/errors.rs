@@ -106,13 +106,29 @@ impl Failure {
 
     /// Why a work item did not end well.
     pub(crate) fn of(error: &strongroom_intake::Error) -> Failure {
-        let code = error.code();
+        Failure::coded(error.code(), chain(error))
+    }
+
+    /// What is known by its code, such as of a server.
+    pub(crate) fn coded(code: Code, message: impl Display) -> Failure {
         let exit = match code {
-            _ if error.is_no() => Exit::No,
+            Code::SourceRefused | Code::SegmentLost | Code::NotFound | Code::Forbidden => Exit::No,
             Code::Usage | Code::Ambiguous | Code::SourceDiffers | Code::TargetExists => Exit::Usage,
             _ => Exit::Unable,
         };
-        Failure::new(code.word(), exit, chain(error)).hint(code.remedy())
+        Failure::new(code.word(), exit, message).hint(code.remedy())
+    }
+
+    /// A server cannot be reached, or not be understood.
+    pub(crate) fn server(message: impl Display) -> Failure {
+        Failure::new("server", Exit::Unable, message).hint(
+            "Look whether `strongroom serve` runs there, and at --server or STRONGROOM_SERVER.",
+        )
+    }
+
+    /// Whether there is no such thing.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code == Code::NotFound.word()
     }
 
     /// With this hint instead.
@@ -153,6 +169,15 @@ impl Failure {
 impl From<strongroom_intake::Error> for Failure {
     fn from(error: strongroom_intake::Error) -> Failure {
         Failure::of(&error)
+    }
+}
+
+impl From<strongroom_serve::Error> for Failure {
+    fn from(error: strongroom_serve::Error) -> Failure {
+        match error {
+            strongroom_serve::Error::Archive(error) => Failure::of(&error),
+            error => Failure::coded(error.code(), chain(&error)),
+        }
     }
 }
 

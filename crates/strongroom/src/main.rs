@@ -27,7 +27,7 @@
 //!
 //! # What it refuses
 //!
-//! It creates an archive only for commands that put something in (`deposit`, `shelf add`,
+//! It creates an archive only for commands that put something in (`deposit`, `shelf add`, `serve`,
 //! `policy set`, and `demo` in a folder of its own), never for one that only looks. It deletes
 //! nothing of an archive that was not asked for with a reason and approved by another account, or, where
 //! there is none, forced and confirmed twice; shelves are cleared (`shelf reclaim`, `retire`, `replace`) only of
@@ -45,6 +45,7 @@ mod campaign;
 mod cli;
 mod cmd;
 mod config;
+mod desk;
 mod errors;
 mod interrupt;
 mod output;

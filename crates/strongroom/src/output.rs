@@ -130,8 +130,8 @@ pub(crate) fn short(id: impl Display) -> String {
 /// 40 bits: one in a million that two of a thousand things share them.
 const SHORT_DIGITS: usize = 10;
 
-/// A time as people read it: UTC to the second.
-pub(crate) fn time(time: strongroom_record::Time) -> String {
+/// A time, or how JSON has it, as people read it: UTC to the second.
+pub(crate) fn time(time: impl Display) -> String {
     let text = time.to_string();
     match text.get(..19) {
         Some(seconds) => format!("{}Z", seconds.replace('T', " ")),

@@ -27,6 +27,9 @@ impl User {
         Command::new(env!("CARGO_BIN_EXE_strongroom"))
             .env_remove("STRONGROOM_DATA")
             .env_remove("STRONGROOM_LOG")
+            .env_remove("STRONGROOM_SERVER")
+            .env_remove("STRONGROOM_TOKEN")
+            .env("STRONGROOM_TOKEN_FILE", self.path("token"))
             .env("HOME", self.path("home"))
             .env("XDG_DATA_HOME", self.path("xdg"))
             .env("TMPDIR", self.place.path())
@@ -99,7 +102,7 @@ fn the_list_of_commands_stands() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = "demo deposit work object restore cat delete fixity repair status shelf rebuild \
-                    policy key bag doctor config bench completions man help";
+                    policy key serve account token bag doctor config bench completions man help";
     assert_eq!(commands.join(" "), expected);
     assert!(help.contains("Exit codes: 0 done; 1 the answer is no"), "{help}");
 }
@@ -290,6 +293,8 @@ fn the_tour_runs_as_written() {
     assert_eq!(blocks.len(), 6, "{tour}");
     let binary = Path::new(env!("CARGO_BIN_EXE_strongroom")).parent().unwrap();
     let (install, export) = ("cargo install ", "export PATH=/tmp/strongroom/bin:");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free.to_string();
     let mut script = String::from("set -euo pipefail\n");
     for line in blocks.concat().lines() {
         if line.starts_with(install) {
@@ -297,6 +302,7 @@ fn the_tour_runs_as_written() {
         }
         let line = line.replace("/tmp/strongroom/bin", binary.to_str().unwrap());
         let line = line.replace("/tmp/tour", user.path("tour").to_str().unwrap());
+        let line = line.replace("127.0.0.1:7171", &free);
         script.push_str(&line);
         script.push('\n');
     }
@@ -304,6 +310,7 @@ fn the_tour_runs_as_written() {
     let output = Command::new("bash")
         .args(["-c", &script])
         .env_remove("STRONGROOM_DATA")
+        .env_remove("XDG_CONFIG_HOME")
         .env("HOME", user.path("home"))
         .current_dir(user.place.path())
         .output()
@@ -311,6 +318,8 @@ fn the_tour_runs_as_written() {
     expect(&output, 0);
     let letter = std::fs::read(user.path("tour/plain/1914-08-02.txt")).unwrap();
     assert_eq!(letter, b"Dear archive, ...\n");
+    let again = std::fs::read(user.path("tour/fetched/1914-08-03.txt")).unwrap();
+    assert_eq!(again, b"Dear archive, again ...\n");
 }
 
 #[test]
@@ -319,8 +328,185 @@ fn each_error_code_has_its_page() {
     let documented: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let mut codes: Vec<_> = strongroom_intake::Code::ALL.iter().map(|code| code.word()).collect();
     // Those of the command line alone.
-    codes.extend(["system", "bag", "undecided", "demo"]);
+    codes.extend(["system", "bag", "undecided", "demo", "server"]);
     assert_eq!(documented, codes);
     assert_eq!(page.matches("\n**Cause.** ").count(), codes.len());
     assert_eq!(page.matches("\n**Remedy.** ").count(), codes.len());
+}
+
+/// `strongroom serve` of a user's archive, until it is dropped.
+struct Server {
+    process: std::process::Child,
+    url: String,
+    one_time_token: String,
+}
+
+impl Server {
+    fn of(user: &User) -> Server {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+            .env("STRONGROOM_DATA", user.path("archive"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--json"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        use serde_json::{Deserializer, de::IoRead};
+        let said = Deserializer::new(IoRead::new(process.stdout.as_mut().unwrap()));
+        let said: Value = said.into_iter().next().unwrap().unwrap();
+        let text = |name: &str| said[name].as_str().unwrap_or_default().to_string();
+        Server { url: text("url"), one_time_token: text("one_time_token"), process }
+    }
+
+    /// Ends it as a service manager does; how it ended.
+    fn end(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_server_answers_as_the_archive_does() {
+    let user = User::new();
+    letters(&user.path("letters"));
+    let data = user.path("archive");
+    let here: [&dyn AsRef<OsStr>; 2] = [&"--data", &data];
+    expect(&user.run(&[&here[..], &[&"deposit", &"letters"]].concat()), 0);
+    let server = Server::of(&user);
+    let there: [&dyn AsRef<OsStr>; 2] = [&"--server", &server.url];
+    let at = |place: &[&dyn AsRef<OsStr>; 2], args: &[&str]| {
+        let args: Vec<&dyn AsRef<OsStr>> = args.iter().map(|a| a as &dyn AsRef<OsStr>).collect();
+        user.run(&[&place[..], &args].concat())
+    };
+    let code = |output: &Output| {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        text.split(['[', ']']).nth(1).unwrap_or_default().to_string()
+    };
+
+    // Without a token nothing; the one-time token is exchanged, and the lasting one is kept.
+    let refused = at(&there, &["object", "list"]);
+    assert_eq!((refused.status.code(), code(&refused)), (Some(3), "unauthorized".into()));
+    std::fs::write(user.path("token"), &server.one_time_token).unwrap();
+    let refused = at(&there, &["object", "list"]);
+    assert_eq!((refused.status.code(), code(&refused)), (Some(3), "forbidden".into()));
+    std::fs::remove_file(user.path("token")).unwrap();
+    let exchanged = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+        .env("STRONGROOM_TOKEN", &server.one_time_token)
+        .env("STRONGROOM_TOKEN_FILE", user.path("token"))
+        .args(["--server", &server.url, "token", "exchange"])
+        .output()
+        .unwrap();
+    expect(&exchanged, 0);
+    let mode = std::fs::metadata(user.path("token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // What is sent there is taken in as what is deposited here.
+    let sent = at(&there, &["deposit", "letters", "--object", "sent", "--json"]);
+    expect(&sent, 0);
+    let sent: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    assert_eq!(
+        (&sent[0]["status"], &sent[0]["report"]["version"]),
+        (&"succeeded".into(), &1.into())
+    );
+    std::fs::write(user.path("note.txt"), "a note").unwrap();
+    expect(&at(&there, &["deposit", "note.txt"]), 0);
+    expect(&at(&here, &["restore", "letters", "--to", "bag"]), 0);
+    expect(&at(&there, &["deposit", "bag", "--object", "as-bag"]), 0);
+    let mut bad = std::fs::read(user.path("note.txt")).unwrap();
+    bad.resize(512, 0);
+    std::fs::write(user.path("bag/data/big.bin"), bad).unwrap();
+    let refused = at(&there, &["deposit", "bag", "--object", "bad"]);
+    assert_eq!((refused.status.code(), code(&refused)), (Some(1), "source-refused".into()));
+
+    // The same is printed, for people and for programs. What is free changes while one looks.
+    let work = user.json(&[&here[..], &[&"work", &"list", &"--status", &"trouble"]].concat(), 0);
+    let trouble = work[0]["id"].as_str().unwrap();
+    for (args, exit) in [
+        (&["object", "list"][..], 0),
+        (&["object", "list", "--institution", "local"], 0),
+        (&["object", "show", "letters"], 0),
+        (&["object", "show", "local/sent@1", "--all"], 0),
+        (&["object", "files", "sent", "--extents"], 0),
+        (&["object", "files", "as-bag"], 0),
+        (&["object", "events", "sent"], 0),
+        (&["object", "events"], 0),
+        (&["object", "events", "--verify"], 0),
+        (&["object", "show", "nobody"], 1),
+        (&["object", "show", "letters@7"], 1),
+        (&["work", "list"], 0),
+        (&["work", "list", "--status", "succeeded"], 0),
+        (&["work", "show", trouble], 0),
+        (&["work", "show", "ffff"], 1),
+        (&["status"], 0),
+        (&["shelf", "list"], 0),
+        (&["cat", "letters", "1914/june.txt"], 0),
+        (&["cat", "letters", "data/big.bin"], 0),
+        (&["cat", "letters", "nothing-such"], 1),
+        (&["account", "list"], 0),
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let args = [args, json].concat();
+            let steady = |output: &Output| {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let free = ["status", "shelf"].contains(&args[0]);
+                let text =
+                    if free { text.replace(|c: char| c.is_ascii_digit(), "0") } else { text };
+                (output.status.code(), text, code(output))
+            };
+            let there = steady(&at(&there, &args));
+            assert_eq!(there, steady(&at(&here, &args)), "{args:?}");
+            assert_eq!(there.0, Some(exit), "{args:?}");
+        }
+    }
+    let cancelled = at(&there, &["work", "cancel", trouble]);
+    expect(&cancelled, 0);
+    let again = at(&there, &["work", "requeue", trouble]);
+    assert_eq!((again.status.code(), code(&again)), (Some(3), "conflict".into()));
+
+    // What comes back from there is what comes back here.
+    for form in ["bag", "files", "tar"] {
+        let ending = if form == "tar" { ".tar" } else { "" };
+        let (local, fetched) = (format!("local-{form}{ending}"), format!("fetched-{form}{ending}"));
+        expect(&at(&here, &["restore", "sent", "--as", form, "--to", &local]), 0);
+        expect(&at(&there, &["restore", "sent", "--as", form, "--to", &fetched]), 0);
+        match form {
+            "tar" => {
+                expect(&at(&here, &["bag", "validate", &fetched]), 0);
+                let refused = at(&there, &["restore", "sent", "--as", form, "--to", &fetched]);
+                assert_eq!(
+                    (refused.status.code(), code(&refused)),
+                    (Some(2), "target-exists".into())
+                );
+            }
+            _ => assert_eq!(tree(&user.path(&fetched)), tree(&user.path(&local)), "{form}"),
+        }
+    }
+
+    // An account may what its role may, until it is disabled.
+    expect(&at(&there, &["account", "add", "local/eve", "--role", "observer"]), 0);
+    let made = at(&there, &["token", "create", "local/eve", "--scope", "read", "--days", "1"]);
+    expect(&made, 0);
+    std::fs::write(user.path("token"), &made.stdout).unwrap();
+    expect(&at(&there, &["object", "list"]), 0);
+    let refused = at(&there, &["cat", "letters", "1914/june.txt"]);
+    assert_eq!((refused.status.code(), code(&refused)), (Some(3), "forbidden".into()));
+    let refused = at(&there, &["deposit", "letters"]);
+    assert_eq!((refused.status.code(), code(&refused)), (Some(3), "forbidden".into()));
+    expect(&at(&here, &["account", "disable", "local/eve"]), 0);
+    let refused = at(&there, &["object", "list"]);
+    assert_eq!((refused.status.code(), code(&refused)), (Some(3), "unauthorized".into()));
+
+    // What is done where the archive is says so, and a server that is not there is missed.
+    let refused = at(&there, &["repair"]);
+    assert_eq!((refused.status.code(), code(&refused)), (Some(2), "usage".into()));
+    let nowhere: [&dyn AsRef<OsStr>; 2] = [&"--server", &"http://127.0.0.1:9"];
+    let missed = at(&nowhere, &["status"]);
+    assert_eq!((missed.status.code(), code(&missed)), (Some(3), "server".into()));
+    assert_eq!(server.end(), Some(0));
 }

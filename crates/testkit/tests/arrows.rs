@@ -17,8 +17,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("registry", &["record"]),
     ("vault", &["record", "shard", "spool"]),
     ("intake", &["record", "digest", "bag", "registry", "vault"]),
-    ("strongroom", &["digest", "record", "bag", "shard", "spool", "registry", "vault", "intake"]),
-    ("testkit", &["digest", "record", "bag", "shard", "spool", "registry", "vault", "intake"]),
+    ("serve", &["record", "digest", "bag", "registry", "vault", "intake"]),
+    (
+        "strongroom",
+        &["digest", "record", "bag", "shard", "spool", "registry", "vault", "intake", "serve"],
+    ),
+    (
+        "testkit",
+        &["digest", "record", "bag", "shard", "spool", "registry", "vault", "intake", "serve"],
+    ),
 ];
 
 /// Rooms that are pure: bytes in, bytes out, with no I/O of their own.

@@ -6,7 +6,7 @@ mod pack;
 mod plan;
 mod read;
 
-use crate::archive::{random_id, source_text};
+use crate::archive::random_id;
 use crate::record::Subject;
 use crate::restore::Reader;
 use crate::runner::Job;
@@ -259,7 +259,7 @@ fn begin(
         version: Some(version),
         work: Some(job.item.id),
         detail: json!({
-            "source": source_text(&request.source),
+            "source": request.source_text(),
             "files": plan.map(|plan| plan.files.to_string()),
             "bytes": plan.map(|plan| plan.bytes.to_string()),
             "bag": plan.map(|plan| plan.bag),
@@ -270,7 +270,7 @@ fn begin(
         begin_draft: Some(NewDraft {
             version,
             object,
-            source: source_text(&request.source),
+            source: request.source_text(),
             bag: plan.is_some_and(|plan| plan.bag),
             detail: json!({}),
         }),

@@ -5,8 +5,8 @@ mod reader;
 mod target;
 
 pub(crate) use reader::Reader;
-pub use reader::read_file;
 pub(crate) use reader::{find_file, open_segment};
+pub use reader::{read_file, read_range};
 
 use crate::ingest::{bag_path, each_file};
 use crate::runner::Job;

@@ -2,8 +2,9 @@
 
 use crate::{Archive, Code, Error};
 use std::collections::HashMap;
+use std::ops::Range;
 use strongroom_digest::{Algorithm, Hasher};
-use strongroom_record::{Extent, FileRecord, Placement, SegmentId};
+use strongroom_record::{Extent, FileRecord, InstitutionId, Placement, SegmentId};
 use strongroom_registry::Version;
 use strongroom_vault::keys::SecretKeys;
 use strongroom_vault::{Error as VaultError, SegmentReader};
@@ -44,6 +45,36 @@ pub(crate) fn find_file(
     }
     let inside = [b"data/", path].concat();
     Ok(archive.block_on(registry.file_by_path(version.id, &inside))?)
+}
+
+/// Reads a range of a file's bytes. Each segment's seal is checked; the file's SHA-256 can be compared
+/// only where the range is the whole of it, and then is.
+pub fn read_range(
+    archive: &Archive,
+    institution: InstitutionId,
+    file: &FileRecord,
+    range: Range<u64>,
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut reader = Reader::new(archive, archive.secrets(institution)?);
+    if range == (0..file.size) {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        reader.read(file, &mut |bytes| {
+            hasher.update(bytes);
+            sink(bytes)
+        })?;
+        return compare(file, hasher);
+    }
+    let mut at = 0;
+    for extent in &file.extents {
+        let (from, to) = (range.start.max(at), range.end.min(at + extent.length));
+        if from < to {
+            let (offset, length) = (extent.offset + (from - at), to - from);
+            reader.extent(&Extent { offset, length, ..*extent }, sink)?;
+        }
+        at += extent.length;
+    }
+    Ok(())
 }
 
 /// Whether what was hashed is what was recorded.

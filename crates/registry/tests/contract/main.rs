@@ -58,6 +58,73 @@ async fn the_archive_and_its_parts_read_back(a: &Registry, b: &Registry) {
     assert!(matches!(refused, Err(Error::NotFound { what: "institution", .. })));
 }
 
+async fn a_token_is_known_by_its_hash_while_it_counts(a: &Registry, b: &Registry) {
+    let world = world(a).await;
+    let account = Account {
+        id: [5; 16],
+        institution: world.institution,
+        name: "ada".into(),
+        role: Role::Administrator.word().into(),
+        state: AccountState::Active.word().into(),
+        created: NOW,
+    };
+    let token = |n: u8, once: bool, seconds: Option<i64>| Token {
+        id: [n; 16],
+        account: account.id,
+        name: format!("token {n}"),
+        sha256: Sha256::of(&[n]),
+        scopes: "read restore".into(),
+        once,
+        created: NOW.plus_seconds(n.into()),
+        expires: seconds.map(later),
+        last_used: None,
+        revoked: None,
+    };
+    let nobody = a.create_token(&token(1, false, None)).await;
+    assert!(matches!(nobody, Err(Error::NotFound { what: "account", .. })), "{nobody:?}");
+    assert!(a.create_account(&account).await.unwrap());
+    assert!(!b.has_administrator(world.institution, NOW).await.unwrap());
+
+    // A one-time token is no lasting one, and is exchanged once, by one of two who try.
+    a.create_token(&token(1, true, Some(60))).await.unwrap();
+    assert!(!b.has_administrator(world.institution, NOW).await.unwrap());
+    let (lasting, other) = (token(2, false, Some(60)), token(3, false, None));
+    assert!(!a.exchange_token([1; 16], &lasting, later(60)).await.unwrap(), "it has expired");
+    let (first, second) = tokio::join!(
+        a.exchange_token([1; 16], &lasting, NOW),
+        b.exchange_token([1; 16], &other, NOW)
+    );
+    assert!(first.unwrap() != second.unwrap());
+    assert!(!b.exchange_token([1; 16], &token(4, false, None), NOW).await.unwrap());
+    let mut kept = b.tokens(account.id).await.unwrap();
+    assert_eq!(kept.len(), 2);
+    assert!(!kept[0].counts(NOW) && kept[1].counts(NOW));
+    assert!(b.has_administrator(world.institution, NOW).await.unwrap());
+
+    let token = kept.pop().unwrap();
+    let bearer = b.bearer(&token.sha256).await.unwrap().unwrap();
+    assert_eq!((&bearer.token, &bearer.account), (&token, &account));
+    assert_eq!(bearer.institution_name, "local");
+    assert_eq!(b.bearer(&Sha256::of(b"guessed")).await.unwrap(), None);
+
+    // Of uses within an hour the first is noted.
+    for (seconds, noted) in [(1, 1), (3_599, 1), (3_601, 3_601)] {
+        a.touch_token(token.id, later(seconds)).await.unwrap();
+        let token = b.token(token.id).await.unwrap().unwrap();
+        assert_eq!(token.last_used, Some(later(noted)), "{seconds}");
+    }
+
+    let disabled = b.set_account_state(account.id, AccountState::Disabled).await.unwrap();
+    assert_eq!(a.account(account.id).await.unwrap(), Some(disabled.clone()));
+    assert_eq!(a.account_by_name(world.institution, "ada").await.unwrap(), Some(disabled));
+    assert!(!a.has_administrator(world.institution, NOW).await.unwrap());
+    b.set_account_state(account.id, AccountState::Active).await.unwrap();
+    assert!(a.revoke_token(token.id, NOW).await.unwrap());
+    assert!(!b.revoke_token(token.id, NOW).await.unwrap());
+    assert!(!b.bearer(&token.sha256).await.unwrap().unwrap().token.counts(NOW));
+    assert!(!a.has_administrator(world.institution, NOW).await.unwrap());
+}
+
 async fn the_nearest_policy_applies_and_is_told(a: &Registry, b: &Registry) {
     let world = world(a).await;
     let (o, i) = (Some(world.object), world.institution);
@@ -759,6 +826,7 @@ mod sqlite {
         keys_follow_one_another_and_never_without_a_keyring
         writers_are_certified_and_revoked_once
         the_nearest_policy_applies_and_is_told
+        a_token_is_known_by_its_hash_while_it_counts
         a_key_has_one_unfinished_item
         a_late_commit_is_refused
         two_workers_never_hold_one_item

@@ -1,7 +1,7 @@
 //! `delete`: asks for deletions, and decides about them.
 
 use super::Context;
-use super::work::{PAGE_ROWS, Worker, to_json};
+use super::work::Worker;
 use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::{Args, Subcommand};
@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use strongroom_intake::{Archive, Deleted, Deletion, DeletionTarget};
 use strongroom_record::{WorkItem, WorkKind, WorkStatus};
 use strongroom_registry::{Account, Decision, WorkFilter};
+use strongroom_serve::{PAGE_ROWS_MAX, view};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -311,10 +312,10 @@ fn each(
     let filter = WorkFilter { status, kind: Some(WorkKind::Delete), object: None };
     let mut after = None;
     loop {
-        let items = archive.block_on(archive.registry().work_list(filter, after, PAGE_ROWS))?;
+        let items = archive.block_on(archive.registry().work_list(filter, after, PAGE_ROWS_MAX))?;
         items.iter().try_for_each(&mut *visit)?;
         match items.last() {
-            Some(last) if items.len() == PAGE_ROWS as usize => after = Some(last.id),
+            Some(last) if items.len() == PAGE_ROWS_MAX as usize => after = Some(last.id),
             _ => return Ok(()),
         }
     }
@@ -327,7 +328,7 @@ fn row(archive: &Archive, item: &WorkItem) -> Result<Value, Failure> {
     let accounts = archive.block_on(archive.registry().accounts(item.institution))?;
     let decided_by = known.as_ref().and_then(|k| k.decided_by);
     let decided_by = accounts.iter().find(|a| Some(a.id) == decided_by).map(|a| &a.name);
-    let mut json = to_json(item);
+    let mut json = view::work(item);
     json["what"] = json!(deletion.what);
     json["name"] = json!(deletion.name);
     json["versions"] = json!(deletion.versions.iter().map(|v| v.number).collect::<Vec<_>>());

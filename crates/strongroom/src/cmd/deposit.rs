@@ -1,14 +1,16 @@
 //! `deposit`: takes sources in, many at once.
 
-use super::Context;
 use super::work::{Worker, failure_of};
+use super::{Context, remote};
+use crate::desk::{Client, Desk};
 use crate::errors::{Answer, Exit, Failure};
 use crate::output;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use strongroom_intake::Archive;
-use strongroom_record::{Coding, ObjectName, WorkItem};
+use strongroom_record::{Coding, ObjectName, WorkId};
+use strongroom_serve::view;
 
 /// The institution where none is named.
 pub(crate) const LOCAL: &str = "local";
@@ -39,11 +41,17 @@ pub(crate) fn run(cx: &Context, args: Deposit) -> Result<Answer, Failure> {
     // Everything that can be refused is refused before anything is made or queued.
     let deposits: Vec<_> =
         args.paths.iter().map(|path| request(&args, path)).collect::<Result<_, _>>()?;
-    let archive = cx.open_or_create()?;
-    let worker = (!args.detach).then(|| Worker::new(&archive));
+    let taker = match cx.client()? {
+        Some(client) => Taker::Server(client, cx.desk()?),
+        None => {
+            let archive = cx.open_or_create()?;
+            let worker = (!args.detach).then(|| Worker::new(&archive));
+            Taker::Here(archive, worker)
+        }
+    };
     let (mut rows, mut worst) = (Vec::new(), None);
     for deposit in &deposits {
-        let outcome = one(&archive, worker.as_ref(), deposit);
+        let outcome = taker.take(deposit, args.detach);
         if let Err(failure) = &outcome.1 {
             worst = worst.max(Some(failure.exit));
             failure.say();
@@ -54,7 +62,7 @@ pub(crate) fn run(cx: &Context, args: Deposit) -> Result<Answer, Failure> {
             cx.out.line(line)?;
         }
         rows.push(row(deposit, &outcome));
-        if worker.as_ref().is_some_and(Worker::stopped) {
+        if taker.stopped() {
             break;
         }
     }
@@ -69,30 +77,60 @@ pub(crate) fn run(cx: &Context, args: Deposit) -> Result<Answer, Failure> {
 }
 
 /// The item as it ended, and the line that tells of it, or why it did not end well.
-type Outcome = (Option<WorkItem>, Result<String, Failure>);
+type Outcome = (Option<Value>, Result<String, Failure>);
 
-fn one(
-    archive: &Archive,
-    worker: Option<&Worker>,
-    deposit: &strongroom_intake::Deposit,
-) -> Outcome {
-    let item = match archive.deposit(deposit) {
-        Ok(item) => item,
-        Err(error) => return (None, Err(error.into())),
-    };
-    let Some(worker) = worker else {
-        let line = format!("{} queued as {}", deposit.object, output::short(item.id));
-        return (Some(item), Ok(line));
-    };
-    match worker.end(&item) {
-        Err(failure) => (Some(item), Err(failure)),
-        Ok(ended) => {
-            let told = match failure_of(&ended) {
-                Some(failure) => Err(failure),
-                None => Ok(line(deposit, &ended.item.report)),
-            };
-            (Some(ended.item), told)
+/// Who takes sources in.
+enum Taker {
+    Here(Archive, Option<Worker>),
+    Server(Client, Desk),
+}
+
+impl Taker {
+    fn take(&self, deposit: &strongroom_intake::Deposit, detach: bool) -> Outcome {
+        let item = match self.queue(deposit) {
+            Ok(item) => item,
+            Err(failure) => return (None, Err(failure)),
+        };
+        if detach {
+            let id = output::short(item["id"].as_str().unwrap_or_default());
+            return (Some(item), Ok(format!("{} queued as {id}", deposit.object)));
         }
+        match self.end(&item) {
+            Err(failure) => (Some(item), Err(failure)),
+            Ok((ended, Some(failure))) => (Some(ended), Err(failure)),
+            Ok((ended, None)) => {
+                let line = line(deposit, &ended["report"]);
+                (Some(ended), Ok(line))
+            }
+        }
+    }
+
+    fn queue(&self, deposit: &strongroom_intake::Deposit) -> Result<Value, Failure> {
+        match self {
+            Taker::Here(archive, _) => Ok(view::work(&archive.deposit(deposit)?)),
+            Taker::Server(client, _) => remote::deposit(client, deposit),
+        }
+    }
+
+    /// The item when it is over, and why it did not end well.
+    fn end(&self, item: &Value) -> Result<(Value, Option<Failure>), Failure> {
+        match self {
+            Taker::Here(_, None) => Ok((item.clone(), None)),
+            Taker::Here(_, Some(worker)) => {
+                let id: WorkId = item["id"].as_str().unwrap_or_default().parse()?;
+                let ended = worker.end(id)?;
+                Ok((view::work(&ended.item), failure_of(&ended)))
+            }
+            Taker::Server(_, desk) => {
+                let ended = remote::wait(desk, item)?;
+                let failure = remote::failure_of(&ended);
+                Ok((ended, failure))
+            }
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        matches!(self, Taker::Here(_, Some(worker)) if worker.stopped())
     }
 }
 
@@ -119,9 +157,9 @@ fn row(deposit: &strongroom_intake::Deposit, (item, told): &Outcome) -> Value {
     json!({
         "source": deposit.source.to_string_lossy(),
         "object": deposit.object,
-        "work": item.as_ref().map(|item| item.id),
-        "status": item.as_ref().map(|item| item.status),
-        "report": item.as_ref().map(|item| &item.report),
+        "work": item.as_ref().map(|item| &item["id"]),
+        "status": item.as_ref().map(|item| &item["status"]),
+        "report": item.as_ref().map(|item| &item["report"]),
         "error": told.as_ref().err().map(Failure::to_json),
     })
 }
@@ -139,6 +177,7 @@ fn request(args: &Deposit, path: &Path) -> Result<strongroom_intake::Deposit, Fa
         object: object.to_string(),
         policy: args.policy,
         accept_degraded: args.accept_degraded,
+        origin: None,
     })
 }
 

@@ -1,7 +1,6 @@
 //! `doctor`: what stands in the way of good work, each with what to do. It changes nothing.
 
 use super::Context;
-use super::shelf::{device, on_one_disk};
 use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::Args;
@@ -10,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use strongroom_intake::Archive;
+use strongroom_serve::view::{device, on_one_disk};
 
 #[derive(Args)]
 pub(crate) struct Doctor {}

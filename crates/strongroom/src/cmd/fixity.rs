@@ -1,14 +1,14 @@
 //! `fixity`, `repair` and `status`: whether everything is intact, and making it so again.
 
-use super::shelf::{on_one_disk, shelves};
 use super::work::Worker;
 use super::{Context, number};
 use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use strongroom_intake::{Archive, FixityRequest, RepairRequest};
 use strongroom_record::{PlacementState, Time, WorkStatus};
+use strongroom_serve::Call;
 
 #[derive(Args)]
 pub(crate) struct Fixity {
@@ -99,60 +99,36 @@ pub(crate) fn repair(cx: &Context, args: Repair) -> Result<Answer, Failure> {
 }
 
 pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let status = archive.block_on(archive.registry().status())?;
-    let pending = archive.block_on(archive.registry().pending_bytes())?;
-    let shelves = shelves(&archive)?;
-    let one_disk = on_one_disk(&archive);
-    let key = archive.key_path();
-    let words = |pairs: Vec<(&str, u64)>| {
-        pairs.into_iter().map(|(word, n)| (word.to_string(), n.into())).collect()
+    let desk = cx.desk()?;
+    let mut json = desk.ask(&Call::Status)?;
+    let list = |name: &str| match json[name].as_object() {
+        Some(pairs) if !pairs.is_empty() => {
+            pairs.iter().map(|(word, n)| format!("{n} {word}")).collect::<Vec<_>>().join(", ")
+        }
+        _ => "none".to_string(),
     };
-    let placed: Vec<_> = status.placements.iter().map(|(s, n)| (s.word(), *n)).collect();
-    let work: Vec<_> = status.work.iter().map(|(s, n)| (s.word(), *n)).collect();
-    let segments: Vec<_> = status.segments.iter().map(|(s, n)| (s.word(), *n)).collect();
-    let paused = archive.paused()?;
-    let round = Round::of(&archive, &shelves)?;
-    let (free, disks) = free_once(&shelves);
-    let mut json = json!({
-        "data": archive.data().to_string_lossy(),
-        "key": { "path": key.to_string_lossy(), "present": key.exists() },
-        "objects": status.objects,
-        "versions": status.versions,
-        "files": status.files,
-        "bytes": status.bytes,
-        "segments": Value::Object(words(segments)),
-        "shards": Value::Object(words(placed.clone())),
-        "work": Value::Object(words(work.clone())),
-        "pending_bytes": pending,
-        "shelves": shelves,
-        "shelves_on_one_disk": one_disk,
-        "paused": paused,
-        "fixity": round.json(),
-        "free_bytes": free,
-        "disks": disks,
-    });
-    let list = |pairs: &[(&str, u64)]| match pairs {
-        [] => "none".to_string(),
-        pairs => pairs.iter().map(|(w, n)| format!("{n} {w}")).collect::<Vec<_>>().join(", "),
-    };
+    let some = |name: &str, word: &str| number(&json[name], word) > 0;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let absent = if json["key"]["present"] == true { "" } else { " (ABSENT)" };
+    let shelves = json["shelves"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines = vec![
-        format!("archive  {}", archive.data().display()),
-        format!("key      {}{}", key.display(), if key.exists() { "" } else { " (ABSENT)" }),
+        format!("archive  {}", text(&json["data"])),
+        format!("key      {}{absent}", text(&json["key"]["path"])),
         format!(
             "holds    {}, {}, {}, {}",
-            output::count(status.objects, "object"),
-            output::count(status.versions, "version"),
-            output::count(status.files, "file"),
-            output::bytes(status.bytes)
+            output::count(number(&json, "objects"), "object"),
+            output::count(number(&json, "versions"), "version"),
+            output::count(number(&json, "files"), "file"),
+            output::bytes(number(&json, "bytes"))
         ),
-        format!("shards   {}", list(&placed)),
-        format!("work     {}", list(&work)),
+        format!("shards   {}", list("shards")),
+        format!("work     {}", list("work")),
     ];
+    let pending = number(&json, "pending_bytes");
     if pending > 0 {
         lines.push(format!("pending  {} on shelves wait to be reclaimed", output::bytes(pending)));
     }
-    for shelf in &shelves {
+    for shelf in shelves {
         let text = |name: &str| shelf[name].as_str().unwrap_or_default();
         lines.push(match shelf["missing"].as_str() {
             Some(why) => format!("shelf    {}: MISSING: {why}", text("name")),
@@ -179,28 +155,32 @@ pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
     }
     lines.push(format!(
         "room     {} free on {}",
-        output::bytes(free),
-        output::count(disks, "disk")
+        output::bytes(number(&json, "free_bytes")),
+        output::count(number(&json, "disks"), "disk")
     ));
-    lines.push(round.line());
+    lines.push(round_line(&json["fixity"]));
+    let paused = json["paused"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !paused.is_empty() {
-        let words: Vec<_> = paused.iter().map(|kind| kind.word()).collect();
+        let words: Vec<_> = paused.iter().filter_map(Value::as_str).collect();
         lines.push(format!("Paused: {}. Go on with `strongroom work resume`.", words.join(", ")));
     }
-    if one_disk {
+    if json["shelves_on_one_disk"] == true {
         lines.push("All shelves are on one disk: add another with `strongroom shelf add`.".into());
     }
-    let bad = (status.placements.iter())
-        .any(|(s, n)| matches!(s, PlacementState::Damaged | PlacementState::Missing) && *n > 0);
-    if bad {
+    if some("shards", PlacementState::Damaged.word())
+        || some("shards", PlacementState::Missing.word())
+    {
         lines.push("Shards are damaged or missing: run `strongroom repair`.".into());
     }
-    if status.work.iter().any(|(s, n)| *s == WorkStatus::Trouble && *n > 0) {
+    if some("work", WorkStatus::Trouble.word()) {
         lines.push("Work is in trouble: see `strongroom work list --status trouble`.".into());
     }
     let mut answer = Ok(Answer::Yes);
     if args.scan {
-        let (scanned, told, scans) = super::shelf_life::scan_all(&archive)?;
+        let archive = desk.archive().ok_or_else(|| {
+            Failure::usage("--scan reads the shelves: run it on the server's own machine")
+        })?;
+        let (scanned, told, scans) = super::shelf_life::scan_all(archive)?;
         json["scan"] = scanned;
         lines.extend(told);
         answer = super::shelf_life::answer(&scans);
@@ -209,62 +189,22 @@ pub(crate) fn status(cx: &Context, args: Status) -> Result<Answer, Failure> {
     answer
 }
 
-/// Bytes free on the disks under the shelves, each counted once, and how many disks there are.
-fn free_once(shelves: &[Value]) -> (u64, u64) {
-    let on = |shelf: &Value| {
-        let device = shelf["device"].as_str()?.to_owned();
-        Some((device, number(shelf, "free_bytes")))
-    };
-    let disks: std::collections::BTreeMap<_, _> = shelves.iter().filter_map(on).collect();
-    (disks.values().sum(), disks.len() as u64)
-}
-
 /// How long it takes to check everything once.
-struct Round {
-    bytes: u64,
-    rate: Option<u64>,
-    oldest: Option<Time>,
-}
-
-impl Round {
-    fn of(archive: &Archive, shelves: &[Value]) -> Result<Round, Failure> {
-        Ok(Round {
-            bytes: shelves.iter().map(|shelf| number(shelf, "live_bytes")).sum(),
-            rate: archive.fixity_rate()?,
-            oldest: archive.block_on(archive.registry().oldest_check())?,
-        })
-    }
-
-    fn seconds(&self) -> Option<u64> {
-        self.rate.map(|rate| self.bytes.div_ceil(rate.max(1)))
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "round_bytes": self.bytes,
-            "bytes_per_second": self.rate,
-            "round_seconds": self.seconds(),
-            "oldest_check": self.oldest.map(|time| time.to_string()),
-        })
-    }
-
-    fn line(&self) -> String {
-        let oldest = match self.oldest {
-            Some(time) => format!("; checked longest ago: {}", output::time(time)),
-            None => String::new(),
-        };
-        match (self.rate, self.seconds()) {
-            (Some(rate), Some(seconds)) => format!(
-                "fixity   a full round reads {} and takes {} at the {}/s of the last one{oldest}",
-                output::bytes(self.bytes),
-                duration(seconds),
-                output::bytes(rate)
-            ),
-            _ => format!(
-                "fixity   a full round reads {}; how fast is known after the first{oldest}",
-                output::bytes(self.bytes)
-            ),
-        }
+fn round_line(round: &Value) -> String {
+    let oldest = match round["oldest_check"].as_str().map(str::parse::<Time>) {
+        Some(Ok(time)) => format!("; checked longest ago: {}", output::time(time)),
+        _ => String::new(),
+    };
+    let bytes = output::bytes(number(round, "round_bytes"));
+    match (round["bytes_per_second"].as_u64(), round["round_seconds"].as_u64()) {
+        (Some(rate), Some(seconds)) => format!(
+            "fixity   a full round reads {bytes} and takes {} at the {}/s of the last one{oldest}",
+            duration(seconds),
+            output::bytes(rate)
+        ),
+        _ => format!(
+            "fixity   a full round reads {bytes}; how fast is known after the first{oldest}"
+        ),
     }
 }
 

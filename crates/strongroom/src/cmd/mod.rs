@@ -1,5 +1,6 @@
 //! One module for each family of commands.
 
+pub(crate) mod account;
 pub(crate) mod bag;
 pub(crate) mod bench;
 pub(crate) mod config;
@@ -13,7 +14,9 @@ pub(crate) mod key;
 pub(crate) mod object;
 pub(crate) mod policy;
 pub(crate) mod rebuild;
+mod remote;
 pub(crate) mod restore;
+pub(crate) mod serve;
 mod shares;
 pub(crate) mod shelf;
 pub(crate) mod shelf_life;
@@ -21,6 +24,7 @@ pub(crate) mod work;
 
 use crate::cli::{Cli, Command};
 use crate::config::Settings;
+use crate::desk::{Client, Desk};
 use crate::errors::{Answer, Failure};
 use crate::output::Output;
 use std::cell::RefCell;
@@ -37,8 +41,23 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Who answers calls: the archive that is there, or the server that was named.
+    pub(crate) fn desk(&self) -> Result<Desk, Failure> {
+        Ok(match self.client()? {
+            Some(client) => Desk::Server(client),
+            None => Desk::Local(self.open()?),
+        })
+    }
+
+    /// The server that was named.
+    pub(crate) fn client(&self) -> Result<Option<Client>, Failure> {
+        let token = || self.settings.token();
+        self.settings.server.as_ref().map(|url| Client::new(url, token()?)).transpose()
+    }
+
     /// The archive that is there.
     pub(crate) fn open(&self) -> Result<Archive, Failure> {
+        self.here()?;
         let archive = Archive::open(&self.options()?)?;
         self.opened.replace(Some(archive.clone()));
         Ok(archive)
@@ -46,6 +65,7 @@ impl Context {
 
     /// The archive, made where there is none; then its owner is told what to keep.
     pub(crate) fn open_or_create(&self) -> Result<Archive, Failure> {
+        self.here()?;
         let opened = Archive::open_or_create(&self.options()?)?;
         if opened.created {
             let data = opened.archive.data().display();
@@ -58,6 +78,15 @@ impl Context {
         }
         self.opened.replace(Some(opened.archive.clone()));
         Ok(opened.archive)
+    }
+
+    /// Refuses a server where the archive's own folder is needed.
+    fn here(&self) -> Result<(), Failure> {
+        match &self.settings.server {
+            None => Ok(()),
+            Some(_) => Err(Failure::usage("this is done where the archive is, not at a server")
+                .hint("Leave --server (or STRONGROOM_SERVER) out, on the archive's own machine.")),
+        }
     }
 
     /// Tells the shelves what the command changed.
@@ -77,7 +106,7 @@ impl Context {
 /// Does what was asked.
 pub(crate) fn run(cli: Cli, out: Output) -> Result<Answer, Failure> {
     let opened = RefCell::default();
-    let context = Context { settings: Settings::gather(cli.data), out, opened };
+    let context = Context { settings: Settings::gather(cli.data, cli.server), out, opened };
     let looks_only = matches!(
         cli.command,
         Command::Object(_) | Command::Cat(_) | Command::Status(_) | Command::Doctor(_)
@@ -105,6 +134,9 @@ fn dispatch(cx: &Context, command: Command) -> Result<Answer, Failure> {
         Command::Shelf(args) => shelf::run(cx, args),
         Command::Policy(args) => policy::run(cx, args),
         Command::Key(args) => key::run(cx, args),
+        Command::Serve(args) => serve::run(cx, args),
+        Command::Account(args) => account::run(cx, args),
+        Command::Token(args) => account::token(cx, args),
         Command::Bag(args) => bag::run(cx, args),
         Command::Doctor(args) => doctor::run(cx, args),
         Command::Config(args) => config::run(cx, args),
@@ -124,7 +156,7 @@ fn institution(archive: &Archive, name: &str) -> Result<strongroom_registry::Ins
 fn queued(cx: &Context, item: &WorkItem) -> Result<Answer, Failure> {
     let id = crate::output::short(item.id);
     let line = format!("queued as {id}; strongroom work run does it");
-    cx.out.value(&work::to_json(item), line)?;
+    cx.out.value(&strongroom_serve::view::work(item), line)?;
     Ok(Answer::Yes)
 }
 

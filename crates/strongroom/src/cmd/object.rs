@@ -2,16 +2,15 @@
 
 use super::Context;
 use super::deposit::LOCAL;
-use super::work::PAGE_ROWS;
+use crate::desk::Desk;
 use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use strongroom_bag::path::show as show_path;
-use strongroom_intake::Archive;
-use strongroom_record::{Event, FileRecord, SegmentId, ShelfId};
-use strongroom_registry::{EventsOf, Version, VersionState};
+use strongroom_record::{Event, FileRecord, SegmentId};
+use strongroom_serve::{Call, EventsOf, PAGE_ROWS_MAX, SEGMENTS_MAX};
 
 #[derive(Subcommand)]
 pub(crate) enum Object {
@@ -75,45 +74,24 @@ pub(crate) fn run(cx: &Context, args: Object) -> Result<Answer, Failure> {
 }
 
 fn list(cx: &Context, args: &List) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let registry = archive.registry();
-    let institution = match &args.institution {
-        Some(name) => Some(super::institution(&archive, name)?.id),
-        None => None,
+    let mut list = cx.out.list();
+    let call = |after| Call::Objects {
+        institution: args.institution.clone(),
+        after,
+        limit: PAGE_ROWS_MAX,
     };
-    let (mut list, mut after) = (cx.out.list(), None);
-    loop {
-        let objects = archive.block_on(registry.objects(institution, after.as_ref(), PAGE_ROWS))?;
-        for summary in &objects {
-            let object = &summary.object;
-            let json = json!({
-                "id": object.id,
-                "name": object.name.to_string(),
-                "versions": summary.versions,
-                "latest": summary.latest.map(|(_, number)| number),
-                "files": summary.files,
-                "bytes": summary.bytes,
-                "published": summary.published.map(|t| t.to_string()),
-                "source": object.source,
-            });
-            let line = format!(
-                "{}  {:<32}  {:>12}  {:>12}  {:>10}  {}",
-                output::short(object.id),
-                object.name.to_string(),
-                output::count(summary.versions.into(), "version"),
-                output::count(summary.files, "file"),
-                output::bytes(summary.bytes),
-                summary.published.map(output::time).unwrap_or_default(),
-            );
-            list.row(&json, line.trim_end())?;
-        }
-        match objects.last() {
-            Some(last) if objects.len() == PAGE_ROWS as usize => {
-                after = Some(last.object.name.clone());
-            }
-            _ => break,
-        }
-    }
+    cx.desk()?.each(&call, &mut |row| {
+        let line = format!(
+            "{}  {:<32}  {:>12}  {:>12}  {:>10}  {}",
+            output::short(text(&row, "id")),
+            text(&row, "name"),
+            output::count(super::number(&row, "versions"), "version"),
+            output::count(super::number(&row, "files"), "file"),
+            output::bytes(super::number(&row, "bytes")),
+            output::time(text(&row, "published")),
+        );
+        list.row(&row, line.trim_end())
+    })?;
     if list.end()? == 0 {
         eprintln!("No objects yet. Put one in with: strongroom deposit PATH");
     }
@@ -121,63 +99,58 @@ fn list(cx: &Context, args: &List) -> Result<Answer, Failure> {
 }
 
 fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let (object, chosen) = match archive.find_version(&args.object) {
-        Err(error @ strongroom_intake::Error::NotFound { .. }) => {
-            let told = super::delete::told_of(&archive, &args.object)?;
-            let failure = Failure::of(&error);
+    let desk = cx.desk()?;
+    let asked = desk.ask(&Call::Object(args.object.clone()));
+    let mut object = match (asked, desk.archive()) {
+        // What was deleted here is told of.
+        (Err(failure), Some(archive)) if failure.is_not_found() => {
+            let told = super::delete::told_of(archive, &args.object)?;
             return Err(match told {
                 Some(told) => failure.hint(told),
                 None => failure,
             });
         }
-        found => found?,
+        (asked, _) => asked?,
     };
-    let registry = archive.registry();
-    // Drafts and what came of a deposit that changed nothing are work, not versions.
-    let mut versions = archive.block_on(registry.versions(object.id))?;
-    versions.retain(|version| version.state == VersionState::Published);
-    let coding = archive.block_on(registry.coding_for(Some(object.id), object.institution))?;
+    // What is listed is of that version, also where another is published meanwhile.
+    let number = super::number(&object, "shown");
+    let exact = format!("{}@{number}", text(&object, "id"));
+    let versions = object["versions"].as_array().cloned().unwrap_or_default();
+    let chosen = versions.iter().find(|version| super::number(version, "number") == number);
+    let chosen = chosen.ok_or_else(|| Failure::internal("a version that is not listed"))?;
     let limit = if args.all || cx.out.is_json() { u64::MAX } else { FILES_SHOWN.into() };
-    let mut shown = Vec::new();
-    let mut segments = BTreeSet::new();
-    each_file(&archive, &chosen, &mut |file| {
+    let (mut shown, mut segments) = (Vec::new(), BTreeSet::new());
+    desk.each(&files_of(&exact), &mut |row| {
+        let file = FileRecord::from_json(&row)?;
         segments.extend(file.extents.iter().map(|extent| extent.segment));
         if (shown.len() as u64) < limit {
-            shown.push(file);
+            shown.push((row, file));
         }
         Ok(())
     })?;
-    segments.extend(chosen.record);
-    let segments = segments_json(&archive, &segments)?;
+    segments.extend(text(chosen, "record").parse::<SegmentId>().ok());
+    let segments = segments_of(&desk, &exact, &segments)?;
 
     if cx.out.is_json() {
-        let json = json!({
-            "id": object.id,
-            "name": object.name.to_string(),
-            "institution": object.institution,
-            "policy": coding,
-            "source": object.source,
-            "versions": versions.iter().map(version_json).collect::<Vec<_>>(),
-            "shown": chosen.number,
-            "files": shown.iter().map(FileRecord::to_json).collect::<Vec<_>>(),
-            "segments": segments,
-        });
-        cx.out.value(&json, "")?;
+        object["files"] = shown.into_iter().map(|(row, _)| row).collect();
+        object["segments"] = segments.into();
+        cx.out.value(&object, "")?;
         return Ok(Answer::Yes);
     }
     let out = cx.out;
-    out.line(format_args!("{}  {}  policy {coding}", object.name, object.id))?;
+    let [name, id, policy] = ["name", "id", "policy"].map(|field| text(&object, field));
+    out.line(format_args!("{name}  {id}  policy {policy}"))?;
     let head = ["version", "published", "files", "bytes", "record", "record's SHA-256", "source"];
     let rows: Vec<_> = versions.iter().map(version_row).collect();
     out.columns(&head, &rows)?;
-    out.line(format_args!("\nfiles of version {}", chosen.number))?;
-    for file in &shown {
+    out.line(format_args!("\nfiles of version {number}"))?;
+    for (_, file) in &shown {
         out.line(file_line(file))?;
         out.line(extents_lines(file))?;
     }
-    if chosen.files > shown.len() as u64 {
-        let more = chosen.files - shown.len() as u64;
+    let files = super::number(chosen, "files");
+    if files > shown.len() as u64 {
+        let more = files - shown.len() as u64;
         out.line(format_args!("... and {more} more (--all lists them)"))?;
     }
     out.line("\nsegments of that version")?;
@@ -186,123 +159,65 @@ fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
     Ok(Answer::Yes)
 }
 
+/// Pages of the files of a version.
+fn files_of(object: &str) -> impl Fn(Option<String>) -> Call {
+    move |after| Call::Files { object: object.into(), after, limit: PAGE_ROWS_MAX }
+}
+
+fn segments_of(
+    desk: &Desk,
+    object: &str,
+    ids: &BTreeSet<SegmentId>,
+) -> Result<Vec<Value>, Failure> {
+    let ids: Vec<_> = ids.iter().copied().collect();
+    let mut rows = Vec::new();
+    for ids in ids.chunks(SEGMENTS_MAX) {
+        rows.extend(desk.all(&Call::Segments { object: object.into(), ids: ids.to_vec() })?);
+    }
+    Ok(rows)
+}
+
 fn files(cx: &Context, args: &Files) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let (_, version) = archive.find_version(&args.object)?;
+    let desk = cx.desk()?;
+    let object = desk.ask(&Call::Object(args.object.clone()))?;
+    let exact = format!("{}@{}", text(&object, "id"), super::number(&object, "shown"));
     let mut list = cx.out.list();
-    each_file(&archive, &version, &mut |file| {
+    desk.each(&files_of(&exact), &mut |row| {
+        let file = FileRecord::from_json(&row)?;
         let mut line = file_line(&file);
         if args.extents && !file.extents.is_empty() {
             line = format!("{line}\n{}", extents_lines(&file));
         }
-        list.row(&file.to_json(), line)
+        list.row(&row, line)
     })?;
     list.end()?;
     Ok(Answer::Yes)
 }
 
 fn events(cx: &Context, args: &Events) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let registry = archive.registry();
-    let (of, institution) = match &args.object {
-        Some(name) => {
-            let object = archive.find_object(name)?;
-            (EventsOf::Object(object.id), object.institution)
-        }
-        None => {
-            let id = super::institution(&archive, &args.institution)?.id;
-            (EventsOf::Institution(id), id)
-        }
+    let desk = cx.desk()?;
+    let of = match &args.object {
+        Some(name) => EventsOf::Object(name.clone()),
+        None => EventsOf::Institution(args.institution.clone()),
     };
     if args.verify {
-        let report = archive.block_on(registry.verify_chain(institution))?;
-        let head = archive.block_on(registry.event_head(institution))?;
-        let json = json!({
-            "institution": institution,
-            "events": report.events,
-            "holds": report.broken_at.is_none(),
-            "broken_at": report.broken_at,
-            "head": head.hash,
-        });
-        let line = match report.broken_at {
-            None => format!(
-                "The chain of {} holds; its head is {}.",
-                output::count(report.events, "event"),
-                head.hash
-            ),
-            Some(at) => {
-                format!("The chain is broken at event {at}; {} before it hold.", report.events)
-            }
+        let json = desk.ask(&Call::Verify(of))?;
+        let events = output::count(super::number(&json, "events"), "event");
+        let line = match json["broken_at"].as_u64() {
+            None => format!("The chain of {events} holds; its head is {}.", text(&json, "head")),
+            Some(at) => format!("The chain is broken at event {at}; {events} before it hold."),
         };
         cx.out.value(&json, line)?;
-        return Ok(Answer::of(report.broken_at.is_none()));
+        return Ok(Answer::of(json["broken_at"].is_null()));
     }
-    let (mut list, mut after) = (cx.out.list(), 0);
-    loop {
-        let events = archive.block_on(registry.events(of, after, PAGE_ROWS))?;
-        for event in &events {
-            list.row(&event_json(event), event_line(event))?;
-        }
-        match events.last() {
-            Some(last) if events.len() == PAGE_ROWS as usize => after = last.sequence,
-            _ => break,
-        }
-    }
+    let mut list = cx.out.list();
+    let call = |after| Call::Events { of: of.clone(), after, limit: PAGE_ROWS_MAX };
+    desk.each(&call, &mut |row| {
+        let hash = text(&row, "event_hash").parse()?;
+        list.row(&row, event_line(&Event::from_json(&row, hash)?))
+    })?;
     list.end()?;
     Ok(Answer::Yes)
-}
-
-/// Every file of a version, in its order.
-pub(crate) fn each_file(
-    archive: &Archive,
-    version: &Version,
-    tell: &mut dyn FnMut(FileRecord) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut from = 0;
-    loop {
-        let files = archive.block_on(archive.registry().files(version.id, from, PAGE_ROWS))?;
-        let full = files.len() == PAGE_ROWS as usize;
-        for file in files {
-            from = file.number + 1;
-            tell(file)?;
-        }
-        if !full {
-            return Ok(());
-        }
-    }
-}
-
-fn segments_json(archive: &Archive, ids: &BTreeSet<SegmentId>) -> Result<Vec<Value>, Failure> {
-    let registry = archive.registry();
-    let shelves: BTreeMap<ShelfId, String> = (archive.block_on(registry.shelves())?.into_iter())
-        .map(|shelf| (shelf.id, shelf.name))
-        .collect();
-    let mut rows = Vec::new();
-    for &id in ids {
-        let Some(segment) = archive.block_on(registry.segment(id))? else { continue };
-        let placements = archive.block_on(registry.placements(id))?;
-        let shards: Vec<_> = (placements.iter())
-            .map(|placement| {
-                json!({
-                    "index": placement.index,
-                    "shelf": shelves.get(&placement.shelf).map_or("?", String::as_str),
-                    "log": placement.log,
-                    "bytes": placement.bytes,
-                    "state": placement.state,
-                    "checked": placement.checked.to_string(),
-                })
-            })
-            .collect();
-        rows.push(json!({
-            "id": id,
-            "kind": segment.kind,
-            "bytes": segment.bytes,
-            "coding": segment.coding,
-            "number": segment.number.to_string(),
-            "shards": shards,
-        }));
-    }
-    Ok(rows)
 }
 
 fn segment_row(segment: &Value) -> Vec<String> {
@@ -324,30 +239,20 @@ fn segment_row(segment: &Value) -> Vec<String> {
     ]
 }
 
-fn version_json(version: &Version) -> Value {
-    json!({
-        "id": version.id,
-        "number": version.number,
-        "published": version.published.map(|t| t.to_string()),
-        "files": version.files,
-        "bytes": version.bytes,
-        "bag": version.bag,
-        "source": version.source,
-        "record": version.record,
-        "record_sha256": version.record_sha256,
-    })
+fn version_row(version: &Value) -> Vec<String> {
+    vec![
+        super::number(version, "number").to_string(),
+        output::time(text(version, "published")),
+        super::number(version, "files").to_string(),
+        output::bytes(super::number(version, "bytes")),
+        output::short(text(version, "record")),
+        output::short(text(version, "record_sha256")),
+        text(version, "source"),
+    ]
 }
 
-fn version_row(version: &Version) -> Vec<String> {
-    vec![
-        version.number.to_string(),
-        version.published.map(output::time).unwrap_or_default(),
-        version.files.to_string(),
-        output::bytes(version.bytes),
-        version.record.map(output::short).unwrap_or_default(),
-        version.record_sha256.map(output::short).unwrap_or_default(),
-        version.source.clone(),
-    ]
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_string()
 }
 
 fn file_line(file: &FileRecord) -> String {
@@ -373,15 +278,6 @@ fn extents_lines(file: &FileRecord) -> String {
         true => "    no bytes".into(),
         false => file.extents.iter().map(one).collect::<Vec<_>>().join("\n"),
     }
-}
-
-fn event_json(event: &Event) -> Value {
-    let mut json = match event.to_json() {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
-    json.insert("event_hash".into(), event.hash.to_string().into());
-    json.into()
 }
 
 fn event_line(event: &Event) -> String {

@@ -1,17 +1,19 @@
 //! `restore` and `cat`: getting things back.
 
-use super::Context;
 use super::work::Worker;
+use super::{Context, remote};
+use crate::desk::Client;
 use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use strongroom_intake::{Archive, Form, RestoreRequest};
-use strongroom_registry::Object;
+use strongroom_intake::{Form, RestoreRequest};
+use strongroom_record::ObjectName;
+use strongroom_serve::{Call, view};
 
 #[derive(Args)]
 pub(crate) struct Restore {
@@ -47,42 +49,81 @@ pub(crate) struct Cat {
 }
 
 pub(crate) fn run(cx: &Context, args: Restore) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let (object, version) = archive.find_version(&args.object)?;
-    let to = target(&archive, &args, &object)?;
     let form = match args.form {
         As::Bag => Form::Bag,
         As::Tar => Form::Tar,
         As::Files => Form::Files,
     };
-    let request = RestoreRequest { version: version.id.to_string(), to: to.clone(), form };
-    let mut item = archive.restore(&request)?;
-    let name = format!("{}@{}", object.name, version.number);
+    let (name, number, to, item) = match cx.client()? {
+        None => here(cx, &args, form)?,
+        Some(client) => at_server(cx, &client, &args, form)?,
+    };
     let line = if args.detach {
-        format!("{name} queued as {}", output::short(item.id))
+        format!("{name}@{number} queued as {}", output::short(item["id"].as_str().unwrap_or("")))
     } else {
-        item = Worker::new(&archive).succeed(&item)?;
-        let number = |field: &str| super::number(&item.report, field);
-        let files = output::count(number("files"), "file");
-        format!("{name}: {files}, {}, in {}", output::bytes(number("bytes")), to.display())
+        let count = |field: &str| super::number(&item["report"], field);
+        let (files, bytes) = (output::count(count("files"), "file"), output::bytes(count("bytes")));
+        format!("{name}@{number}: {files}, {bytes}, in {}", to.display())
     };
     let json = json!({
-        "object": object.name.to_string(),
-        "version": version.number,
+        "object": name.to_string(),
+        "version": number,
         "to": to.to_string_lossy(),
-        "work": item.id,
-        "status": item.status,
-        "report": item.report,
+        "work": item["id"],
+        "status": item["status"],
+        "report": item["report"],
     });
     cx.out.value(&json, line)?;
     Ok(Answer::Yes)
 }
 
+/// What is restored, as which version, to where, by which work item.
+type Restored = (ObjectName, u64, PathBuf, Value);
+
+fn here(cx: &Context, args: &Restore, form: Form) -> Result<Restored, Failure> {
+    let archive = cx.open()?;
+    let (object, version) = archive.find_version(&args.object)?;
+    let to = target(args, &object.name, &|to| Ok(archive.restores_to(to)?))?;
+    let request = RestoreRequest { version: version.id.to_string(), to: to.clone(), form };
+    let mut item = archive.restore(&request)?;
+    if !args.detach {
+        item = Worker::new(&archive).succeed(&item)?;
+    }
+    Ok((object.name, version.number.into(), to, view::work(&item)))
+}
+
+fn at_server(
+    cx: &Context,
+    client: &Client,
+    args: &Restore,
+    form: Form,
+) -> Result<Restored, Failure> {
+    let desk = cx.desk()?;
+    let object = desk.ask(&Call::Object(args.object.clone()))?;
+    let name: ObjectName = object["name"].as_str().unwrap_or_default().parse()?;
+    let number = super::number(&object, "shown");
+    let to = target(args, &name, &|_| Ok(false))?;
+    // Refused before the server does anything.
+    if to.symlink_metadata().is_ok() {
+        return Err(strongroom_intake::Error::TargetExists(to).into());
+    }
+    let object = format!("{name}@{number}");
+    let mut item = desk.ask(&Call::Restore { object, form })?;
+    if !args.detach {
+        item = remote::restore(&desk, client, &item, &to, form)?;
+    }
+    Ok((name, number, to, item))
+}
+
 /// A folder that is there gets the object's name in it; else the path itself is made, or was, by work
 /// that died before it could tell.
-fn target(archive: &Archive, args: &Restore, object: &Object) -> Result<PathBuf, Failure> {
+fn target(
+    args: &Restore,
+    object: &ObjectName,
+    begun: &dyn Fn(&Path) -> Result<bool, Failure>,
+) -> Result<PathBuf, Failure> {
     let to = std::path::absolute(&args.to).map_err(|e| Failure::io(args.to.display(), &e))?;
-    if archive.restores_to(&to)? {
+    if begun(&to)? {
         return Ok(to);
     }
     if !to.is_dir() {
@@ -95,7 +136,7 @@ fn target(archive: &Archive, args: &Restore, object: &Object) -> Result<PathBuf,
             _ => Ok(to),
         };
     }
-    let name = Path::new(object.name.name());
+    let name = Path::new(object.name());
     Ok(to.join(match args.form {
         As::Tar => format!("{}.tar", name.display()).into(),
         _ => name.to_owned(),
@@ -103,6 +144,10 @@ fn target(archive: &Archive, args: &Restore, object: &Object) -> Result<PathBuf,
 }
 
 pub(crate) fn cat(cx: &Context, args: Cat) -> Result<Answer, Failure> {
+    if let Some(client) = cx.client()? {
+        remote::cat(&client, &args.object, &args.path)?;
+        return Ok(Answer::Yes);
+    }
     let archive = cx.open()?;
     let (object, version) = archive.find_version(&args.object)?;
     let given = args.path.as_bytes().to_vec();

@@ -5,9 +5,9 @@ use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use strongroom_intake::Archive;
+use strongroom_serve::Call;
+use strongroom_serve::view::{device, on_one_disk};
 
 #[derive(Subcommand)]
 pub(crate) enum Shelf {
@@ -82,7 +82,7 @@ fn add(cx: &Context, args: &Add) -> Result<Answer, Failure> {
     });
     cx.out.value(&json, format_args!("Shelf {name} is added: {}", path.display()))?;
     // The handle knows the shelves that were there when it was opened.
-    warn_of_one_disk(&cx.open()?);
+    warn_of_one_disk(on_one_disk(&cx.open()?));
     Ok(Answer::Yes)
 }
 
@@ -96,8 +96,8 @@ pub(super) fn domain_of(named: Option<&str>, path: &Path, name: &str) -> String 
 }
 
 fn list(cx: &Context) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let shelves = shelves(&archive)?;
+    let shelves = cx.desk()?.all(&Call::Shelves)?;
+    let one_disk = are_on_one_disk(&shelves);
     let row = |shelf: Value| {
         let text = |name: &str| shelf[name].as_str().unwrap_or_default().to_string();
         let size = |name: &str| shelf[name].as_u64().map(output::bytes).unwrap_or_default();
@@ -118,65 +118,22 @@ fn list(cx: &Context) -> Result<Answer, Failure> {
     };
     let head = ["shelf", "domain", "stored", "free", "capacity", "location", "state"];
     cx.out.table(&head, shelves.into_iter().map(row))?;
-    warn_of_one_disk(&archive);
+    warn_of_one_disk(one_disk);
     Ok(Answer::Yes)
 }
 
-/// Every shelf as JSON: what the registry says, what is stored, what room there is, or why it is
-/// missing.
-pub(crate) fn shelves(archive: &Archive) -> Result<Vec<Value>, Failure> {
-    let registry = archive.registry();
-    let usage = archive.block_on(registry.shelf_usage())?;
-    let mut rows = Vec::new();
-    for shelf in archive.block_on(registry.shelves())? {
-        let open = archive.vault().shelves().iter().find(|s| s.spec().id == shelf.id);
-        let missing = archive.vault().missing().iter().find(|m| m.spec.id == shelf.id);
-        let free = match open {
-            Some(open) => Some(open.free_bytes()?),
-            None => None,
-        };
-        let usage = usage.iter().find(|usage| usage.shelf == shelf.id);
-        rows.push(json!({
-            "id": shelf.id,
-            "name": shelf.name,
-            "location": shelf.location,
-            "domain": shelf.domain,
-            "state": shelf.state.word(),
-            "stored_bytes": usage.map_or(0, |u| u.live_bytes + u.pending_bytes),
-            "live_bytes": usage.map(|u| u.live_bytes),
-            "live_shards": usage.map(|u| u.live_shards),
-            "pending_bytes": usage.map(|u| u.pending_bytes),
-            "pending_shards": usage.map(|u| u.pending_shards),
-            "unknown_bytes": usage.map(|u| u.unknown_bytes),
-            "unknown_logs": usage.map(|u| u.unknown_logs),
-            "mounted_read_only": open.map(|open| open.is_mounted_read_only()),
-            "free_bytes": free,
-            "capacity_bytes": shelf.capacity_bytes,
-            "device": open.and_then(|open| device(&open.spec().path)),
-            "missing": missing.map(|m| m.why.clone()),
-        }));
-    }
-    Ok(rows)
-}
-
 /// Whether there are several shelves, and all that are there are on one disk.
-pub(crate) fn on_one_disk(archive: &Archive) -> bool {
-    let shelves = archive.vault().shelves();
-    let devices: Vec<_> = shelves.iter().map(|shelf| device(&shelf.spec().path)).collect();
+fn are_on_one_disk(shelves: &[Value]) -> bool {
+    let there = shelves.iter().filter(|shelf| !shelf["free_bytes"].is_null());
+    let devices: Vec<_> = there.map(|shelf| shelf["device"].as_str()).collect();
     devices.len() > 1 && devices.iter().all(|d| d.is_some() && *d == devices[0])
 }
 
-fn warn_of_one_disk(archive: &Archive) {
-    if on_one_disk(archive) {
+fn warn_of_one_disk(one_disk: bool) {
+    if one_disk {
         eprintln!("All shelves are on one disk: when it fails, everything on it is lost.");
         eprintln!("Add another with: strongroom shelf add /path/on/another/disk");
     }
-}
-
-/// The disk under a path (or under the nearest folder above that is there), as `major:minor`.
-pub(crate) fn device(path: &Path) -> Option<String> {
-    let dev = path.ancestors().find_map(|above| std::fs::metadata(above).ok())?.dev();
-    Some(format!("{}:{}", rustix::fs::major(dev), rustix::fs::minor(dev)))
 }
 
 /// A size such as `1000`, `500G` (decimal) or `2TiB` (binary), in bytes.

@@ -1,6 +1,6 @@
 //! A shelf's life: shown, set, verified, reclaimed, retired, replaced; and shards moved to new ones.
 
-use super::shelf::{domain_of, shelves, size};
+use super::shelf::{domain_of, size};
 use super::work::Worker;
 use super::{Context, number};
 use crate::errors::{Answer, Failure};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use strongroom_intake::{Archive, ShelfChange, ShelfScan, scan_shelf};
 use strongroom_record::WorkItem;
+use strongroom_serve::view;
 
 /// What is named to a person; `--json` has more.
 const SHOWN: usize = 10;
@@ -99,7 +100,7 @@ pub(crate) struct Rebalance {
 pub(crate) fn show(cx: &Context, args: &Named) -> Result<Answer, Failure> {
     let archive = cx.open()?;
     archive.find_shelf(&args.name)?;
-    let all = shelves(&archive)?;
+    let all = view::shelves(&archive)?;
     let json = all.into_iter().find(|shelf| shelf["name"] == args.name.as_str());
     let json = json.unwrap_or_default();
     let text = |name: &str| json[name].as_str().unwrap_or_default();

@@ -8,8 +8,8 @@ use crate::progress::Line;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use strongroom_intake::{Archive, Ended, Runner, Stop};
-use strongroom_record::{Stage, WorkItem, WorkKind, WorkStatus};
-use strongroom_registry::WorkFilter;
+use strongroom_record::{Stage, WorkId, WorkItem, WorkKind, WorkStatus};
+use strongroom_serve::{Call, PAGE_ROWS_MAX, view};
 
 #[derive(Subcommand)]
 pub(crate) enum Work {
@@ -82,12 +82,12 @@ pub(crate) fn run(cx: &Context, args: Work) -> Result<Answer, Failure> {
         Work::List(args) => list(cx, &args),
         Work::Show(args) => show(cx, &args),
         Work::Requeue(args) => {
-            let archive = cx.open()?;
-            let item = archive.requeue(archive.find_work(&args.id)?.id, args.stage)?;
-            let id = output::short(item.id);
-            let line =
-                format!("{id} waits at stage {}. Go on with: strongroom work run", item.stage);
-            cx.out.value(&to_json(&item), line)?;
+            let item = cx.desk()?.ask(&Call::Requeue { id: args.id, stage: args.stage })?;
+            let (id, stage) = (output::short(text(&item, "id")), text(&item, "stage"));
+            cx.out.value(
+                &item,
+                format_args!("{id} waits at stage {stage}. Go on with: strongroom work run"),
+            )?;
             Ok(Answer::Yes)
         }
         Work::Pause(args) => {
@@ -102,11 +102,9 @@ pub(crate) fn run(cx: &Context, args: Work) -> Result<Answer, Failure> {
         }
         Work::Throttle(args) => throttle(cx, &args),
         Work::Cancel(args) => {
-            let archive = cx.open()?;
-            let item = archive.cancel(archive.find_work(&args.id)?.id)?;
-            let line =
-                format!("{} is cancelled; its record and events stay.", output::short(item.id));
-            cx.out.value(&to_json(&item), line)?;
+            let item = cx.desk()?.ask(&Call::Cancel(args.id))?;
+            let id = output::short(text(&item, "id"));
+            cx.out.value(&item, format_args!("{id} is cancelled; its record and events stay."))?;
             Ok(Answer::Yes)
         }
     }
@@ -158,15 +156,15 @@ impl Worker {
     }
 
     /// Works on one item to its end. What the item ended with is in [`Ended`].
-    pub(crate) fn end(&self, item: &WorkItem) -> Result<Ended, Failure> {
-        let ended = self.runner.run_one(item.id);
+    pub(crate) fn end(&self, item: WorkId) -> Result<Ended, Failure> {
+        let ended = self.runner.run_one(item);
         self.line.clear();
         Ok(ended?)
     }
 
     /// Works on one item to its good end.
     pub(crate) fn succeed(&self, item: &WorkItem) -> Result<WorkItem, Failure> {
-        let ended = self.end(item)?;
+        let ended = self.end(item.id)?;
         match failure_of(&ended) {
             Some(failure) => Err(failure),
             None => Ok(ended.item),
@@ -188,37 +186,19 @@ pub(crate) fn failure_of(ended: &Ended) -> Option<Failure> {
         None => Failure::internal(format_args!("work item {id} is {}: {}", item.status, item.note)),
     };
     Some(match item.status {
-        WorkStatus::Trouble => {
-            let hint = format!(
-                "{}\n  Its state is kept: strongroom work show {id}; strongroom work requeue {id}; \
-                 strongroom work cancel {id}",
-                failure.hint
-            );
-            failure.hint(hint)
-        }
+        WorkStatus::Trouble => kept(failure, &id),
         _ => failure,
     })
 }
 
-/// A work item as JSON.
-pub(crate) fn to_json(item: &WorkItem) -> Value {
-    json!({
-        "id": item.id,
-        "kind": item.kind,
-        "institution": item.institution,
-        "object": item.object,
-        "key": item.key,
-        "stage": item.stage,
-        "status": item.status,
-        "attempts": item.attempts,
-        "worker": item.worker,
-        "lease_until": item.lease_until.map(|t| t.to_string()),
-        "request": item.request,
-        "note": item.note,
-        "report": item.report,
-        "created": item.created.to_string(),
-        "updated": item.updated.to_string(),
-    })
+/// With what to do about an item in trouble.
+pub(crate) fn kept(failure: Failure, id: &str) -> Failure {
+    let hint = format!(
+        "{}\n  Its state is kept: strongroom work show {id}; strongroom work requeue {id}; \
+         strongroom work cancel {id}",
+        failure.hint
+    );
+    failure.hint(hint)
 }
 
 fn work_off(cx: &Context, args: &Run) -> Result<Answer, Failure> {
@@ -234,7 +214,7 @@ fn work_off(cx: &Context, args: &Run) -> Result<Answer, Failure> {
         let item = &ended.item;
         let line =
             format!("{}  {:<9}  {}  {}", output::short(item.id), item.status, item.kind, item.note);
-        list.row(&to_json(item), line)
+        list.row(&view::work(item), line)
     });
     worker.line.clear();
     worked?;
@@ -245,69 +225,63 @@ fn work_off(cx: &Context, args: &Run) -> Result<Answer, Failure> {
 }
 
 fn list(cx: &Context, args: &List) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let filter = WorkFilter { status: args.status, kind: args.kind, object: None };
     let mut list = cx.out.list();
-    let mut after = None;
-    loop {
-        let items = archive.block_on(archive.registry().work_list(filter, after, PAGE_ROWS))?;
-        for item in &items {
-            let what = item.key.as_deref().unwrap_or("");
-            let line = format!(
-                "{}  {:<9}  {:<8}  {:<8}  {}  {what}{}",
-                output::short(item.id),
-                item.status,
-                item.kind,
-                item.stage,
-                output::time(item.updated),
-                if item.note.is_empty() { String::new() } else { format!("  ({})", item.note) },
-            );
-            list.row(&to_json(item), line)?;
-        }
-        match items.last() {
-            Some(last) if items.len() == PAGE_ROWS as usize => after = Some(last.id),
-            _ => break,
-        }
-    }
+    let (status, kind) = (args.status, args.kind);
+    let limit = PAGE_ROWS_MAX;
+    let call = |after| Call::Work { institution: None, status, kind, after, limit };
+    cx.desk()?.each(&call, &mut |item| {
+        let note = text(&item, "note");
+        let line = format!(
+            "{}  {:<9}  {:<8}  {:<8}  {}  {}{}",
+            output::short(text(&item, "id")),
+            text(&item, "status"),
+            text(&item, "kind"),
+            text(&item, "stage"),
+            output::time(text(&item, "updated")),
+            text(&item, "key"),
+            if note.is_empty() { String::new() } else { format!("  ({note})") },
+        );
+        list.row(&item, line)
+    })?;
     if list.end()? == 0 {
         eprintln!("No work items.");
     }
     Ok(Answer::Yes)
 }
 
-/// Rows that are asked of the registry at once.
-pub(crate) const PAGE_ROWS: u32 = 1000;
-
 fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
-    let archive = cx.open()?;
-    let item = archive.find_work(&args.id)?;
+    let item = cx.desk()?.ask(&Call::WorkItem(args.id.clone()))?;
+    let text = |name| text(&item, name);
     let mut lines = vec![
-        format!("work item  {}", item.id),
-        format!("kind       {}", item.kind),
+        format!("work item  {}", text("id")),
+        format!("kind       {}", text("kind")),
         format!(
             "status     {}, at stage {}, begun {}",
-            item.status,
-            item.stage,
-            times(item.attempts)
+            text("status"),
+            text("stage"),
+            times(super::number(&item, "attempts"))
         ),
-        format!("created    {}", output::time(item.created)),
-        format!("updated    {}", output::time(item.updated)),
+        format!("created    {}", output::time(text("created"))),
+        format!("updated    {}", output::time(text("updated"))),
     ];
-    if let Some(key) = &item.key {
-        lines.push(format!("works on   {key}"));
+    for (name, head) in [("key", "works on"), ("note", "note    ")] {
+        if !text(name).is_empty() {
+            lines.push(format!("{head}   {}", text(name)));
+        }
     }
-    if !item.note.is_empty() {
-        lines.push(format!("note       {}", item.note));
+    lines.push(format!("request    {}", item["request"]));
+    if !item["report"].is_null() {
+        lines.push(format!("report     {:#}", item["report"]));
     }
-    lines.push(format!("request    {}", item.request));
-    if !item.report.is_null() {
-        lines.push(format!("report     {:#}", item.report));
-    }
-    cx.out.value(&to_json(&item), lines.join("\n"))?;
+    cx.out.value(&item, lines.join("\n"))?;
     Ok(Answer::Yes)
 }
 
-fn times(count: u32) -> String {
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_string()
+}
+
+fn times(count: u64) -> String {
     match count {
         1 => "once".into(),
         count => format!("{count} times"),
