@@ -1,6 +1,7 @@
 //! An archive: its registry, vault and keys, joined; and what can be asked of it.
 
 use crate::{Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt as _;
@@ -616,10 +617,20 @@ pub(crate) fn random(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the system's random source works");
 }
 
+/// Ids that one call to the system draws. They are no secrets.
+const IDS_DRAWN: usize = 64;
+
 pub(crate) fn random_id() -> [u8; 16] {
-    let mut id = [0; 16];
-    random(&mut id);
-    id
+    thread_local! {
+        static DRAWN: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    DRAWN.with_borrow_mut(|drawn| {
+        if drawn.is_empty() {
+            drawn.resize(IDS_DRAWN, [0; 16]);
+            random(drawn.as_flattened_mut());
+        }
+        drawn.pop().expect("more were drawn just now")
+    })
 }
 
 pub(crate) fn now() -> Time {

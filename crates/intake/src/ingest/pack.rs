@@ -3,7 +3,7 @@
 
 use super::format::identify;
 use super::plan::{Plan, Way};
-use super::read::{self, After, BATCH_PARTS, Batch, Begun, Hashed, Part, QUEUE_BATCHES};
+use super::read::{self, After, BATCH_PARTS, Begun, Hashed, Out, Packed, QUEUE_BATCHES};
 use crate::archive::{now, random_id};
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
@@ -157,7 +157,7 @@ impl<'a> Pack<'a> {
             let (to_pack, batches) = sync_channel(QUEUE_BATCHES);
             let (to_sha, sha_batches) = sync_channel(QUEUE_BATCHES);
             let (sha_out, sha_in) = sync_channel(QUEUE_BATCHES);
-            let mut out = vec![to_sha, to_pack];
+            let mut out = Out { hashers: vec![to_sha], packer: to_pack };
             let mut hashers = vec![sha_in];
             let mut stages = Vec::new();
             let [sha_state, other_state] = &states;
@@ -168,7 +168,7 @@ impl<'a> Pack<'a> {
             if !others.is_empty() {
                 let (to_others, other_batches) = sync_channel(QUEUE_BATCHES);
                 let (other_out, other_in) = sync_channel(QUEUE_BATCHES);
-                out.insert(0, to_others);
+                out.hashers.insert(0, to_others);
                 hashers.push(other_in);
                 let others = &others;
                 stages.push(scope.spawn(move || {
@@ -196,7 +196,7 @@ impl<'a> Pack<'a> {
 
     fn pack(
         &self,
-        batches: &Receiver<Arc<Batch>>,
+        batches: &Receiver<Packed>,
         hashers: &[Receiver<Hashed>],
         way: Way<'_>,
     ) -> Result<Checkpoint, Error> {
@@ -345,21 +345,21 @@ struct OpenFile {
 impl Packer<'_> {
     fn fill(
         &mut self,
-        batches: &Receiver<Arc<Batch>>,
+        batches: &Receiver<Packed>,
         hashers: &[Receiver<Hashed>],
     ) -> Result<(), Error> {
         self.known.load(self.pack)?;
-        while let Ok(batch) = batches.recv() {
+        while let Ok(packed) = batches.recv() {
             let mut hashed = Vec::with_capacity(hashers.len());
             for hasher in hashers {
                 hashed.push(hasher.recv().map_err(|_| Error::Interrupted)?);
             }
             let held = self.put.as_ref().map_or(0, Put::bytes);
-            let full = held + batch.bytes.len() as u64 > SEGMENT_BYTES;
+            let full = held + packed.batch.len() as u64 > SEGMENT_BYTES;
             if full || self.files.len() + BATCH_PARTS > FILES_MAX {
                 self.close()?;
             }
-            self.take(&batch, hashed)?;
+            self.take(packed, hashed)?;
         }
         if self.pack.job.stop.stopped() {
             return Err(Error::Interrupted);
@@ -377,18 +377,20 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn take(&mut self, batch: &Batch, hashed: Vec<Hashed>) -> Result<(), Error> {
-        let mut digests: Vec<_> = hashed.iter().map(|h| h.digests.iter()).collect();
+    fn take(&mut self, packed: Packed, hashed: Vec<Hashed>) -> Result<(), Error> {
+        let Packed { batch, begin, after: After { position, inside, identity } } = packed;
+        let mut begin = begin.into_iter();
+        let mut digests: Vec<_> =
+            hashed.iter().flat_map(|h| &h.digests).map(|all| all.iter()).collect();
+        let mut ended: Vec<Digest> = Vec::with_capacity(digests.len());
         for part in &batch.parts {
-            let ended: Vec<Digest> = match part.ends {
-                true => {
-                    digests.iter_mut().flat_map(|d| d.next().cloned().unwrap_or_default()).collect()
-                }
-                false => Vec::new(),
-            };
-            self.part(part, &batch.bytes[part.range.clone()], &ended)?;
+            ended.clear();
+            if part.ends {
+                ended.extend(digests.iter_mut().filter_map(|d| d.next()));
+            }
+            let begin = if part.begins { begin.next() } else { None };
+            self.part(begin, batch.bytes_of(part), part.ends, &ended)?;
         }
-        let After { position, inside, identity } = batch.after.clone();
         self.at.position = position;
         let mut states = hashed.into_iter().map(|h| h.state.map(|s| hex(&s)));
         let mut state = || states.next().flatten();
@@ -406,16 +408,22 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn part(&mut self, part: &Part, bytes: &[u8], digests: &[Digest]) -> Result<(), Error> {
-        if let Some((entry, place)) = &part.begin {
+    fn part(
+        &mut self,
+        begin: Option<(Entry, Vec<u8>)>,
+        bytes: &[u8],
+        ends: bool,
+        digests: &[Digest],
+    ) -> Result<(), Error> {
+        if let Some((entry, place)) = begin {
             if entry.kind != Kind::File {
-                return self.not_a_file(entry, place.clone());
+                return self.not_a_file(entry, place);
             }
             // A file that was begun by an earlier run goes on under its id.
             let inside = self.begun.take();
             let (id, format, extents) = match inside {
                 None => {
-                    let format = identify(bytes, part.ends).map(str::to_owned);
+                    let format = identify(bytes, ends).map(str::to_owned);
                     (FileId(random_id()), format, Vec::new())
                 }
                 Some(inside) => {
@@ -424,13 +432,12 @@ impl Packer<'_> {
                     (inside.id, inside.format, extents)
                 }
             };
-            let (entry, place) = (entry.clone(), place.clone());
             self.open = Some(OpenFile { entry, place, id, format, extents });
         }
         let Some(mut open) = self.open.take() else {
             return Err(Error::Internal("a piece of no file".into()));
         };
-        if !part.ends {
+        if !ends {
             self.store(bytes, &mut open.extents)?;
             self.open = Some(open);
             return Ok(());
@@ -476,7 +483,7 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn not_a_file(&mut self, entry: &Entry, place: Vec<u8>) -> Result<(), Error> {
+    fn not_a_file(&mut self, entry: Entry, place: Vec<u8>) -> Result<(), Error> {
         let id = FileId(random_id());
         let open = |entry: Entry, extents| OpenFile { entry, place, id, format: None, extents };
         match &entry.kind {
@@ -506,13 +513,7 @@ impl Packer<'_> {
                 open.format = first.format;
                 self.finish_file(open, first.kind, first.sha256, first.digests, first.target)
             }
-            _ => self.end(
-                open(entry.clone(), vec![]),
-                FileKind::EmptyFolder,
-                Sha256::of(b""),
-                &[],
-                None,
-            ),
+            _ => self.end(open(entry, vec![]), FileKind::EmptyFolder, Sha256::of(b""), &[], None),
         }
     }
 
