@@ -37,6 +37,7 @@ mod put;
 mod read;
 mod recode;
 mod shelf;
+mod spread;
 mod store;
 mod vault;
 
