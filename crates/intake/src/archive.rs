@@ -165,6 +165,13 @@ impl Archive {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.inner.runtime.block_on(future)
     }
+    /// Begins what the registry promises, to be waited for later.
+    pub(crate) fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.inner.runtime.spawn(future)
+    }
     /// The moment, by this machine's clock.
     pub fn now(&self) -> Time {
         now()
