@@ -8,6 +8,9 @@ use strongroom_record::{
 };
 use strongroom_shard::{Code, Sealer, SealingPublic, Spec};
 
+/// Plaintext that is sealed between two looks at how full the lanes are, in bytes.
+pub(crate) const PUSHED_BYTES: usize = 256 << 10;
+
 /// What a segment is to be.
 #[derive(Clone, Debug)]
 pub struct PutSpec {
@@ -147,7 +150,7 @@ impl Put {
 impl Open {
     fn push(&mut self, segment: SegmentId, plaintext: &[u8]) -> Result<(), Error> {
         // Lanes are emptied often enough that they stay small, whatever a caller pushes at once.
-        for part in plaintext.chunks(FRAME_BYTES) {
+        for part in plaintext.chunks(PUSHED_BYTES) {
             let begun: Vec<usize> = self.lanes.iter().map(Vec::len).collect();
             (self.sealer.push(part, &mut self.lanes))
                 .map_err(|source| Error::Shard { segment, source })?;

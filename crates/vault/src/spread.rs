@@ -3,6 +3,7 @@
 //! A write that goes around the system's memory lasts as long as the disk does, and costs no time of a
 //! core; so whoever seals goes on meanwhile, and the shelves write side by side.
 
+use crate::put::PUSHED_BYTES;
 use crate::store::{FRAME_BYTES, encode_frames, frame_key};
 use crate::{Error, Shelf, Vault};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,8 +20,9 @@ const PIECES_WAITING_MAX: usize = 2;
 /// Pieces of memory that are kept for use again: of one segment at 10+4 that fills and one that ends.
 const PIECES_KEPT_MAX: usize = 32;
 
-/// What a lane grows to before it is written, in bytes.
-const PIECE_BYTES: usize = 2 * FRAME_BYTES;
+/// What a lane grows to before it is written, at most, in bytes: it had not enough for a frame, and took
+/// what was pushed next and what waited to fill a stripe.
+const PIECE_BYTES: usize = FRAME_BYTES + 2 * PUSHED_BYTES;
 
 /// Memory that shelves are done with: fresh memory is dear.
 #[derive(Debug, Default)]

@@ -3,13 +3,16 @@
 
 use super::format::identify;
 use super::plan::{Plan, Way};
-use super::read::{self, After, BATCH_PARTS, Begun, Hashed, Out, Packed, QUEUE_BATCHES};
+use super::read::{
+    self, After, BATCH_PARTS, Batch, Begun, Hashed, Out, Packed, Part, QUEUE_BATCHES,
+};
 use crate::archive::{now, random_id};
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
 use crate::{Deposit, Error, SEGMENT_BYTES};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use strongroom_digest::{Algorithm, Digest};
@@ -214,6 +217,7 @@ impl<'a> Pack<'a> {
                 closed_files: Vec::new(),
                 begun: self.checkpoint.inside.clone(),
                 open: None,
+                run: 0..0,
                 at: self.checkpoint.clone(),
                 known: Known::default(),
             };
@@ -329,6 +333,8 @@ struct Packer<'a> {
     begun: Option<Inside>,
     /// A file that is not ended.
     open: Option<OpenFile>,
+    /// Bytes of the present batch that have their place at the segment's end, and are not put yet.
+    run: Range<usize>,
     /// Where things stand after the last batch.
     at: Checkpoint,
     known: Known,
@@ -389,8 +395,9 @@ impl Packer<'_> {
                 ended.extend(digests.iter_mut().filter_map(|d| d.next()));
             }
             let begin = if part.begins { begin.next() } else { None };
-            self.part(begin, batch.bytes_of(part), part.ends, &ended)?;
+            self.part(begin, &batch, part, &ended)?;
         }
+        self.push_run(&batch)?;
         self.at.position = position;
         let mut states = hashed.into_iter().map(|h| h.state.map(|s| hex(&s)));
         let mut state = || states.next().flatten();
@@ -411,8 +418,8 @@ impl Packer<'_> {
     fn part(
         &mut self,
         begin: Option<(Entry, Vec<u8>)>,
-        bytes: &[u8],
-        ends: bool,
+        batch: &Batch,
+        part: &Part,
         digests: &[Digest],
     ) -> Result<(), Error> {
         if let Some((entry, place)) = begin {
@@ -423,7 +430,7 @@ impl Packer<'_> {
             let inside = self.begun.take();
             let (id, format, extents) = match inside {
                 None => {
-                    let format = identify(bytes, ends).map(str::to_owned);
+                    let format = identify(batch.bytes_of(part), part.ends).map(str::to_owned);
                     (FileId(random_id()), format, Vec::new())
                 }
                 Some(inside) => {
@@ -437,8 +444,8 @@ impl Packer<'_> {
         let Some(mut open) = self.open.take() else {
             return Err(Error::Internal("a piece of no file".into()));
         };
-        if !ends {
-            self.store(bytes, &mut open.extents)?;
+        if !part.ends {
+            self.store(batch, part, &mut open.extents)?;
             self.open = Some(open);
             return Ok(());
         }
@@ -452,7 +459,7 @@ impl Packer<'_> {
                 open.extents = extents;
             }
             _ => {
-                self.store(bytes, &mut open.extents)?;
+                self.store(batch, part, &mut open.extents)?;
                 if size > 0 {
                     self.known.add(sha256, self.at.next_number);
                 }
@@ -461,18 +468,28 @@ impl Packer<'_> {
         self.end(open, FileKind::File, sha256, digests, None)
     }
 
-    /// Puts bytes into the present segment, or a new one.
-    fn store(&mut self, bytes: &[u8], extents: &mut Vec<Extent>) -> Result<(), Error> {
-        if bytes.is_empty() {
+    /// Gives a part's bytes their place in the present segment, or a new one.
+    fn store(
+        &mut self,
+        batch: &Batch,
+        part: &Part,
+        extents: &mut Vec<Extent>,
+    ) -> Result<(), Error> {
+        if part.range.is_empty() {
             return Ok(());
+        }
+        if self.run.end != part.range.start {
+            self.push_run(batch)?;
+            self.run = part.range.start..part.range.start;
         }
         if self.put.is_none() {
             let id = self.ids.recv().map_err(|_| Error::Interrupted)?;
             self.put = Some(self.pack.put(id));
         }
-        let put = self.put.as_mut().expect("it was there, or was just begun");
-        let (segment, offset, length) = (put.segment(), put.bytes(), bytes.len() as u64);
-        put.push(bytes)?;
+        let put = self.put.as_ref().expect("it was there, or was just begun");
+        let (segment, length) = (put.segment(), part.range.len() as u64);
+        let offset = put.bytes() + self.run.len() as u64;
+        self.run.end = part.range.end;
         self.at.stored += length;
         match extents.last_mut() {
             Some(last) if last.segment == segment && last.offset + last.length == offset => {
@@ -481,6 +498,16 @@ impl Packer<'_> {
             _ => extents.push(Extent { segment, offset, length }),
         }
         Ok(())
+    }
+
+    /// Puts the bytes that have their place into the segment: in long runs, which are sealed where they
+    /// lie.
+    fn push_run(&mut self, batch: &Batch) -> Result<(), Error> {
+        let run = std::mem::take(&mut self.run);
+        match &mut self.put {
+            Some(put) if !run.is_empty() => Ok(put.push(batch.bytes(run))?),
+            _ => Ok(()),
+        }
     }
 
     fn not_a_file(&mut self, entry: Entry, place: Vec<u8>) -> Result<(), Error> {

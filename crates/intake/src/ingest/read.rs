@@ -32,7 +32,8 @@ pub(crate) struct Batch {
 
 /// A file, or a piece of one, in a batch.
 pub(crate) struct Part {
-    range: Range<usize>,
+    /// Where its bytes lie in the batch.
+    pub(crate) range: Range<usize>,
     /// Whether it begins the file, or the run begins in it.
     pub(crate) begins: bool,
     /// Whether it ends the file.
@@ -54,8 +55,12 @@ impl Batch {
         self.len
     }
 
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+
     pub(crate) fn bytes_of(&self, part: &Part) -> &[u8] {
-        &self.bytes[part.range.clone()]
+        self.bytes(part.range.clone())
     }
 }
 
@@ -147,7 +152,8 @@ pub(crate) fn read(
             None => stream.open(&entry, skip)?,
         }
         let identity = stream.identity();
-        if skip > 0 && begun.identity.take().is_some_and(|before| Some(before) != identity) {
+        let same = |before: String| identity.is_some_and(|now| now.to_string() == before);
+        if skip > 0 && begun.identity.take().is_some_and(|before| !same(before)) {
             return Err(changed(&entry.path, "it is another file than when the work was begun"));
         }
         let size = entry.size;
@@ -177,7 +183,7 @@ pub(crate) fn read(
                 }
                 break;
             }
-            let identity = identity.clone();
+            let identity = identity.map(|i| i.to_string());
             let after = After { position: before.clone(), inside: Some(at), identity };
             batch.flush(after, out)?;
             job.stop.check()?;
