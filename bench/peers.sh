@@ -4,7 +4,7 @@
 #   bench/peers.sh FOLDER [--mib 2048] [--files 20000] [--kib 20] [--rounds 3]
 #
 # FOLDER should be on the disk to be tested, with room for nine times the large input and, a round,
-# for fifteen times the small one; the inputs are kept there for the next run. What is timed: process
+# for eighteen times the small one; the inputs are kept there for the next run. What is timed: process
 # start to exit, warm cache. Beside each row of Strongroom runs its peer, in turn. Environment:
 # STRONGROOM (the binary; built when not set), STRONGROOM_TEST_PYTHON (a Python with bagit, as
 # tools/test prepares it).
@@ -183,8 +183,13 @@ for round in $(seq "$rounds"); do
     done
     at=$work/$round-$kind-plain
     mkdir -p "$at"
+    sync
     measure "$kind plain" deposit \
       "$STRONGROOM" --data "$at/archive" deposit --object local/bench "$folder/$kind/data"
+    measure "$kind plain" 'deposit: two copies, sync' \
+      "$python" "$copy" "$folder/$kind/data" "$at/copies" 2
+    measure "$kind plain" 'bag create, to a tar' "$STRONGROOM" bag create "$folder/$kind/data" \
+      --tar "$at/made.tar" --algorithm md5 --algorithm sha256
     [ "$kind" = small ] || rm -rf "$at"
   done
 done

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use crate::{Algorithm, hash};
+use crate::{Algorithm, hash, hash_many};
 
 /// How fast one core does one thing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,14 +19,21 @@ pub struct Limit {
 
 /// Hashed at a time: within the core's own cache, as bytes that were just read are.
 const HASHED_BYTES: usize = 256 << 10;
+/// A small file, of which many are hashed at once or one after the other.
+const FILE_BYTES: usize = 20 << 10;
+/// Small files at a time: what fits the core's own cache.
+const FILES: usize = 48;
+/// What bags commonly want of each.
+const FILES_BY: [Algorithm; 2] = [Algorithm::Md5, Algorithm::Sha256];
 /// Copied at a time: past the caches, as payload is.
 const COPIED_BYTES: usize = 64 << 20;
 /// The most rounds of one measurement, so that a clock that stands still cannot hold it.
 const ROUNDS_MAX: u32 = 1 << 20;
 
-/// Measures MD5, SHA-256, SHA-512 and BLAKE3 (`md5`, `sha256`, `sha512`, `blake3`) over one stream, and
-/// copying memory (`copy`), each for at least `each`, on the calling thread. `now` is any clock that
-/// only goes forward. Takes 128 MiB of memory while it runs.
+/// Measures MD5, SHA-256, SHA-512 and BLAKE3 (`md5`, `sha256`, `sha512`, `blake3`) over one stream, MD5
+/// and SHA-256 of files of 20 KiB many at once and one after the other (`md5 + sha256, 20 KiB files`,
+/// `the same one by one`), and copying memory (`copy`), each for at least `each`, on the calling thread.
+/// `now` is any clock that only goes forward. Takes 128 MiB of memory while it runs.
 pub fn measure(now: &dyn Fn() -> Duration, each: Duration) -> Vec<Limit> {
     let mut source = vec![0u8; COPIED_BYTES];
     // Not all zeros, and each page touched.
@@ -42,6 +49,8 @@ pub fn measure(now: &dyn Fn() -> Duration, each: Duration) -> Vec<Limit> {
             black_box(hash(algorithm, black_box(piece)));
         }),
     };
+    let files: Vec<&[u8]> = source[..FILES * FILE_BYTES].chunks(FILE_BYTES).collect();
+    let mut digests = Vec::with_capacity(FILES);
     vec![
         hashed(Algorithm::Md5),
         hashed(Algorithm::Sha256),
@@ -50,6 +59,26 @@ pub fn measure(now: &dyn Fn() -> Duration, each: Duration) -> Vec<Limit> {
             name: "blake3",
             bytes_per_second: rate(now, each, HASHED_BYTES, &mut || {
                 black_box(blake3::hash(black_box(piece)));
+            }),
+        },
+        Limit {
+            name: "md5 + sha256, 20 KiB files",
+            bytes_per_second: rate(now, each, FILES * FILE_BYTES, &mut || {
+                for algorithm in FILES_BY {
+                    digests.clear();
+                    hash_many(algorithm, black_box(&files), &mut digests);
+                    black_box(&digests);
+                }
+            }),
+        },
+        Limit {
+            name: "the same one by one",
+            bytes_per_second: rate(now, each, FILES * FILE_BYTES, &mut || {
+                for algorithm in FILES_BY {
+                    for file in &files {
+                        black_box(hash(algorithm, black_box(file)));
+                    }
+                }
             }),
         },
         Limit {
@@ -101,6 +130,8 @@ mod tests {
                 ("sha256", HASHED_BYTES),
                 ("sha512", HASHED_BYTES),
                 ("blake3", HASHED_BYTES),
+                ("md5 + sha256, 20 KiB files", FILES * FILE_BYTES),
+                ("the same one by one", FILES * FILE_BYTES),
                 ("copy", COPIED_BYTES),
             ]
         );

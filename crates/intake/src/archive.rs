@@ -3,6 +3,7 @@
 use crate::keeper::Keeper;
 use crate::keys::PublicKey;
 use crate::{Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest};
+use std::cell::RefCell;
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -199,6 +200,14 @@ impl Archive {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.inner.runtime.block_on(future)
     }
+    /// Begins what the registry promises, to be waited for later.
+    pub(crate) fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.inner.runtime.spawn(future)
+    }
+
     pub(crate) fn keeper(&self) -> &Keeper {
         &self.inner.keeper
     }
@@ -690,10 +699,20 @@ pub(crate) fn random(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the system's random source works");
 }
 
+/// Ids that one call to the system draws. They are no secrets.
+const IDS_DRAWN: usize = 64;
+
 pub(crate) fn random_id() -> [u8; 16] {
-    let mut id = [0; 16];
-    random(&mut id);
-    id
+    thread_local! {
+        static DRAWN: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    DRAWN.with_borrow_mut(|drawn| {
+        if drawn.is_empty() {
+            drawn.resize(IDS_DRAWN, [0; 16]);
+            random(drawn.as_flattened_mut());
+        }
+        drawn.pop().expect("more were drawn just now")
+    })
 }
 
 pub(crate) fn now() -> Time {

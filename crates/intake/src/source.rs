@@ -72,7 +72,7 @@ impl Source {
             Source::File(path) | Source::Tar(path, _) => {
                 let meta = std::fs::metadata(path)
                     .map_err(|source| Error::Unreadable { path: path.clone(), source })?;
-                Ok(Some(identity(&meta)))
+                Ok(Some(Identity::of(&meta).to_string()))
             }
         }
     }
@@ -143,8 +143,31 @@ enum Inner {
 struct Open {
     path: PathBuf,
     file: File,
-    identity: String,
+    identity: Identity,
     left: u64,
+}
+
+/// What tells a file from another one under the same path, or from itself once it was changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    mtime: (i64, i64),
+}
+
+impl Identity {
+    fn of(meta: &std::fs::Metadata) -> Identity {
+        let mtime = (meta.mtime(), meta.mtime_nsec());
+        Identity { device: meta.dev(), inode: meta.ino(), size: meta.len(), mtime }
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Identity { device, inode, size, mtime: (seconds, nanos) } = self;
+        write!(f, "{device}:{inode}:{size}:{seconds}.{nanos}")
+    }
 }
 
 /// A file made on the way in.
@@ -165,9 +188,9 @@ impl Stream {
     }
 
     /// What tells the file that is open from any other, where the source is a folder or a file.
-    pub(crate) fn identity(&self) -> Option<String> {
+    pub(crate) fn identity(&self) -> Option<Identity> {
         match &self.inner {
-            Inner::Folder(_) | Inner::File(_) => self.current.as_ref().map(|o| o.identity.clone()),
+            Inner::Folder(_) | Inner::File(_) => self.current.as_ref().map(|o| o.identity),
             Inner::Tar(_) | Inner::Decoded(_) | Inner::Made(_) => None,
         }
     }
@@ -225,7 +248,7 @@ impl Stream {
             file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
         }
         let left = entry.size.saturating_sub(offset);
-        self.current = Some(Open { identity: identity(&meta), path, file, left });
+        self.current = Some(Open { identity: Identity::of(&meta), path, file, left });
         Ok(())
     }
 
@@ -260,7 +283,7 @@ impl Stream {
                 let unreadable = |source| Error::Unreadable { path: open.path.clone(), source };
                 if want == 0 {
                     let meta = open.file.metadata().map_err(unreadable)?;
-                    if identity(&meta) != open.identity {
+                    if Identity::of(&meta) != open.identity {
                         let what = "its size or time is another one now".into();
                         return Err(Error::Changed { path: open.path.clone(), what });
                     }
@@ -284,7 +307,7 @@ impl Stream {
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         let meta = file.metadata().map_err(unreadable)?;
         let size = meta.len();
-        let identity = identity(&meta);
+        let identity = Identity::of(&meta);
         self.current = Some(Open { path: shown, file, identity, left: size });
         Ok(Entry { path, kind: Kind::File, mode: 0o644, mtime_ns, size })
     }
@@ -351,11 +374,6 @@ fn file_entry(path: &Path) -> Result<Entry, Error> {
 
 pub(crate) fn refused(code: &'static str, path: Vec<u8>, why: &str) -> Error {
     Error::Refused(vec![Problem::error(code, path, why)])
-}
-
-fn identity(meta: &std::fs::Metadata) -> String {
-    let (dev, ino, size) = (meta.dev(), meta.ino(), meta.len());
-    format!("{dev}:{ino}:{size}:{}.{}", meta.mtime(), meta.mtime_nsec())
 }
 
 fn mtime_ns(meta: &std::fs::Metadata) -> i64 {

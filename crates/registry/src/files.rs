@@ -20,18 +20,36 @@ impl Registry {
         limit: u32,
     ) -> Result<Vec<FileRecord>, Error> {
         let mut read = self.read().await?;
+        // A row costs more than what it says, so the first extent comes with its file; few have more.
         let rows = sqlx::query(
-            "SELECT * FROM files WHERE version = $1 AND number >= $2 ORDER BY number LIMIT $3",
+            "SELECT files.*, segment, start, length FROM files
+             LEFT JOIN extents ON extents.version = files.version
+               AND extents.number = files.number AND extents.seq = 0
+             WHERE files.version = $1 AND files.number >= $2 ORDER BY files.number LIMIT $3",
         )
         .bind(&version.0[..])
         .bind(int(from_number)?)
         .bind(limited(limit))
         .fetch_all(&mut *read)
         .await?;
-        let mut files = rows.iter().map(file).collect::<Result<Vec<_>, _>>()?;
-        if let (Some(first), Some(last)) = (files.first(), files.last()) {
-            let (first, last) = (first.number, last.number);
-            fill_extents(&mut read, version, first, last, &mut files).await?;
+        let mut files = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut file = file(row)?;
+            let fields = Fields::new(row, "extents");
+            if let Some(segment) = fields.id_or_none("segment")? {
+                file.extents.push(Extent {
+                    segment,
+                    offset: fields.number("start")?,
+                    length: fields.number("length")?,
+                });
+            }
+            files.push(file);
+        }
+        let more = |file: &&FileRecord| file.extents.first().is_some_and(|e| e.length < file.size);
+        let first = files.iter().find(more).map(|file| file.number);
+        let last = files.iter().rfind(more).map(|file| file.number);
+        if let (Some(first), Some(last)) = (first, last) {
+            fill_extents(&mut read, version, first, last, 1, &mut files).await?;
         }
         Ok(files)
     }
@@ -81,7 +99,7 @@ impl Registry {
         for file in &mut files {
             let number = file.number;
             let one = std::slice::from_mut(file);
-            fill_extents(&mut read, version, number, number, one).await?;
+            fill_extents(&mut read, version, number, number, 0, one).await?;
         }
         Ok(files)
     }
@@ -295,25 +313,29 @@ async fn with_extents(
     let Some(row) = row else { return Ok(None) };
     let mut file = file(&row)?;
     let number = file.number;
-    fill_extents(connection, version, number, number, std::slice::from_mut(&mut file)).await?;
+    let one = std::slice::from_mut(&mut file);
+    fill_extents(connection, version, number, number, 0, one).await?;
     Ok(Some(file))
 }
 
-/// Reads the extents of `files`, which are in the order of their numbers, `first` to `last`.
+/// Reads the extents of `files`, which are in the order of their numbers, of `first` to `last`; of each
+/// those from `from_seq` on.
 async fn fill_extents(
     connection: &mut SqliteConnection,
     version: VersionId,
     first: u64,
     last: u64,
+    from_seq: u32,
     files: &mut [FileRecord],
 ) -> Result<(), Error> {
     let rows = sqlx::query(
         "SELECT number, segment, start, length FROM extents
-         WHERE version = $1 AND number BETWEEN $2 AND $3 ORDER BY number, seq",
+         WHERE version = $1 AND number BETWEEN $2 AND $3 AND seq >= $4 ORDER BY number, seq",
     )
     .bind(&version.0[..])
     .bind(int(first)?)
     .bind(int(last)?)
+    .bind(i64::from(from_seq))
     .fetch_all(connection)
     .await?;
     let mut files = files.iter_mut().peekable();

@@ -7,10 +7,14 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Slices that one system call takes at most (Linux's `UIO_MAXIOV`).
 const PARTS_PER_CALL_MAX: usize = 1024;
+
+/// A write in which so many bytes fill whole pages goes around the system's cache, its ends excepted.
+/// Passing through costs taking fresh memory, twice as dear as copying and hashing what is written.
+const AROUND_FROM_BYTES: u64 = 128 << 10;
 
 /// A file system as the spool sees it. Names are durable only after [`Disk::sync_dir`].
 pub trait Disk: Send + Sync + Debug + 'static {
@@ -81,14 +85,15 @@ pub trait DiskFile: Send + Sync + Debug {
     fn try_lock(&self) -> io::Result<bool>;
 }
 
-/// Memory that begins at a page, as reading around the system's cache wants it. Grows as needed.
+/// Memory that begins at a page, as going around the system's cache wants it. Grows as needed.
 #[derive(Debug, Default)]
 pub struct PageBuf {
     bytes: Vec<u8>,
 }
 
-/// What such reads begin and end at, in the file and in memory: a multiple of any disk's block.
+/// What that begins and ends at, in the file and in memory: a multiple of any disk's block.
 const PAGE_BYTES: usize = 4096;
+const PAGE: u64 = PAGE_BYTES as u64;
 
 impl PageBuf {
     /// The bytes of a range that [`DiskFile::read_around`] gave.
@@ -172,13 +177,15 @@ impl Disk for OsDisk {
 #[derive(Debug)]
 struct OsFile {
     file: File,
-    /// The same file, to be read around the cache; `None` where that cannot be.
+    /// The same file, to be read and written around the cache; `None` where that cannot be.
     around: OnceLock<Option<File>>,
+    /// What is written around it.
+    stage: Mutex<PageBuf>,
 }
 
 impl OsFile {
     fn new(file: File) -> OsFile {
-        OsFile { file, around: OnceLock::new() }
+        OsFile { file, around: OnceLock::new(), stage: Mutex::default() }
     }
 
     #[cfg(target_os = "linux")]
@@ -187,8 +194,9 @@ impl OsFile {
         use std::os::fd::AsRawFd;
         let open = || {
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
-            rustix::fs::open(path, flags, Mode::empty()).ok().map(File::from)
+            let flags = OFlags::DIRECT | OFlags::CLOEXEC;
+            let open = |access| rustix::fs::open(&path, flags | access, Mode::empty());
+            open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY)).ok().map(File::from)
         };
         self.around.get_or_init(open).as_ref()
     }
@@ -199,8 +207,50 @@ impl OsFile {
     }
 }
 
-impl DiskFile for OsFile {
-    fn write_at(&self, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+impl OsFile {
+    /// Writes `pages` around the system's cache, and what lies before and after them through it: a
+    /// page that two writes share is in the cache for both, so neither undoes the other.
+    fn write_around(
+        &self,
+        file: &File,
+        offset: u64,
+        parts: &[&[u8]],
+        pages: Range<u64>,
+    ) -> io::Result<()> {
+        let before = (pages.start - offset) as usize;
+        let len = (pages.end - pages.start) as usize;
+        self.write_cached(offset, &cut(parts, 0..before))?;
+        // The stage is overwritten each time, so a panic leaves nothing wrong in it.
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = stage.place(len);
+        let mut rest = &mut stage.bytes[place..place + len];
+        for part in cut(parts, before..before + len) {
+            let (now, later) = rest.split_at_mut(part.len());
+            now.copy_from_slice(part);
+            rest = later;
+        }
+        let staged = &stage.bytes[place..place + len];
+        let mut done = 0;
+        while done < len {
+            let at = pages.start + done as u64;
+            match rustix::io::pwrite(file, &staged[done..], at) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => done += written,
+                Err(rustix::io::Errno::INTR) => {}
+                // A disk of larger blocks, a file that was opened for reading alone, or what is left
+                // of a page after a short write: the cache takes it, or says what is wrong.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::BADF) => {
+                    self.write_cached(at, &[&staged[done..]])?;
+                    done = len;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.write_cached(pages.end, &cut(parts, before + len..usize::MAX))
+    }
+
+    /// Writes through the system's cache.
+    fn write_cached(&self, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
         for parts in parts.chunks(PARTS_PER_CALL_MAX) {
             let mut slices: Vec<IoSlice<'_>> =
                 parts.iter().map(|part| IoSlice::new(part)).collect();
@@ -220,6 +270,31 @@ impl DiskFile for OsFile {
             }
         }
         Ok(())
+    }
+}
+
+/// The bytes of a range of `parts`, as if they lay one after the other.
+fn cut<'a>(parts: &[&'a [u8]], range: Range<usize>) -> Vec<&'a [u8]> {
+    let mut at = 0;
+    let mut within = Vec::with_capacity(parts.len());
+    for part in parts {
+        let from = range.start.saturating_sub(at).min(part.len());
+        let to = range.end.saturating_sub(at).min(part.len());
+        within.push(&part[from..to]);
+        at += part.len();
+    }
+    within
+}
+
+impl DiskFile for OsFile {
+    fn write_at(&self, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let end = parts.iter().fold(offset, |end, part| end.saturating_add(part.len() as u64));
+        let pages = offset.next_multiple_of(PAGE)..end / PAGE * PAGE;
+        let large = pages.end.saturating_sub(pages.start) >= AROUND_FROM_BYTES;
+        match large.then(|| self.around()).flatten() {
+            Some(file) => self.write_around(file, offset, parts, pages),
+            None => self.write_cached(offset, parts),
+        }
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -392,6 +467,34 @@ mod tests {
         file.forget(0, 4096);
         file.allocate(1 << 20).unwrap();
         assert_eq!(file.len().unwrap(), 5007);
+    }
+
+    #[test]
+    fn bytes_are_written_around_the_cache_as_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OsDisk.create(&dir.path().join("f")).unwrap();
+        let bytes: Vec<u8> = (0..900_000u32).map(|i| (i % 251) as u8).collect();
+        let mut expected = Vec::new();
+        let page = PAGE_BYTES;
+        let around = AROUND_FROM_BYTES as usize;
+        // Each begins where the one before ended, as frames do: in a page that both share, mostly.
+        for len in [256, around - 1, around, 5, around + page, around + 7777, page, 3 * around] {
+            let parts = [&bytes[..96], &[], &bytes[len / 3..][..len], &[0; 8]];
+            file.write_at(expected.len() as u64, &parts).unwrap();
+            expected.extend(parts.concat());
+        }
+        file.sync().unwrap();
+        // And over what is there, in its middle.
+        let middle = &bytes[..2 * around + 99];
+        file.write_at(1000, &[middle]).unwrap();
+        expected[1000..1000 + middle.len()].copy_from_slice(middle);
+        assert_eq!(file.len().unwrap(), expected.len() as u64);
+        let mut found = vec![0; expected.len()];
+        assert_eq!(read_up_to(&*file, 0, &mut found).unwrap(), expected.len());
+        assert!(found == expected);
+        let mut buf = PageBuf::default();
+        let range = file.read_around(0, expected.len(), &mut buf).unwrap();
+        assert!(buf.get(range) == expected);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Proving that a shard is what was signed, and making lost ones anew without any key.
 
-use crate::put::{NewShard, Spread};
+use crate::spread::{NewShard, Spread};
 use crate::store::ShardFile;
 use crate::{Error, Vault};
 use std::collections::BTreeSet;
@@ -123,7 +123,7 @@ impl Vault {
                 NewShard { index: *index, header, shelf: Ok(shelf) }
             })
             .collect();
-        let mut spread = Spread::begin(self, segment, number, shards)?;
+        let mut spread = Spread::begin(self, segment, number, indices.len(), shards)?;
         let blocks = proof.blocks_bytes();
         let start = proof.header_len() as u64;
         let decoder = Code::new(k, n).and_then(|c| c.decoder(&from, &indices)).map_err(shard)?;

@@ -2,7 +2,8 @@
 //!
 //! A *segment* goes in as plaintext and is sealed, coded and spread by [`Vault::put`]; it is *stored*
 //! once [`Put::finish`] has returned, which is after every shelf has synced and has answered with
-//! the hash that it computed itself. [`Vault::reader`] gives ranges of it back; [`Vault::check`]
+//! the hash that it computed itself (shelves of this process that are handed the very same memory
+//! share one). [`Vault::reader`] gives ranges of it back; [`Vault::check`]
 //! proves that a shard is what was signed; [`Vault::repair`] makes lost shards anew without any key;
 //! [`Vault::recode`] gives the same ciphertext another coding; [`Vault::copy`] gives a shard a second
 //! place. [`Vault::logs`], [`Vault::contents`] and [`Clearing`] say what is on a shelf, and remove whole logs.
@@ -14,7 +15,7 @@
 //!
 //! ```text
 //! Vault ── Shelf (identity file, spool of logs) ── one Writer each, begun when first needed
-//!   put ──► Put: shard::Sealer ──► lanes ──► frames on n shelves ──► group sync ──► placements
+//!   put ──► Put: shard::Sealer ──► lanes ──► a thread for each shelf: frames, group sync ──► placements
 //!   reader ──► SegmentReader: k lanes ──► stripes ──► chunks ──► plaintext
 //! ```
 //!
@@ -41,6 +42,7 @@ mod put;
 mod read;
 mod recode;
 mod shelf;
+mod spread;
 mod store;
 mod vault;
 

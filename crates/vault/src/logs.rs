@@ -3,7 +3,7 @@
 //! Which shards are wanted is the caller's to say: the vault keeps no table. It says what is there, and
 //! which logs nobody writes to any more.
 
-use crate::put::{NewShard, Spread};
+use crate::spread::{NewShard, Spread};
 use crate::store::{ShardFile, decode_frames, shard_of_key};
 use crate::{Error, Shelf, Vault, Verdict};
 use std::collections::{BTreeSet, HashMap};
@@ -213,7 +213,7 @@ impl Vault {
             Err(why) => return Ok(Err(why)),
         };
         let shard = NewShard { index: placement.index, header: Vec::new(), shelf: Ok(to) };
-        let mut spread = Spread::begin(self, placement.segment, placement.coding, vec![shard])?;
+        let mut spread = Spread::begin(self, placement.segment, placement.coding, 1, vec![shard])?;
         for frame in 0..file.frames() {
             let mut payload = match file.payload(frame) {
                 Ok(payload) => payload,

@@ -1,14 +1,15 @@
 //! Storing a segment: plaintext in, shards on n shelves, synced and compared.
 
-use crate::store::{FRAME_BYTES, encode_frames, frame_key};
-use crate::{Error, Shelf, Vault};
-use std::sync::Arc;
+use crate::spread::{NewShard, Spread};
+use crate::store::FRAME_BYTES;
+use crate::{Error, Vault};
 use strongroom_record::{
-    Coding, CodingNumber, InstitutionId, LogId, Placement, PlacementState, SegmentId, SegmentKind,
-    ShelfId, Time,
+    Coding, CodingNumber, InstitutionId, Placement, SegmentId, SegmentKind, Time,
 };
-use strongroom_shard::{Code, Sealer, SealingPublic, Spec, Tree};
-use strongroom_spool::{Key, Location};
+use strongroom_shard::{Code, Sealer, SealingPublic, Spec};
+
+/// Plaintext that is sealed between two looks at how full the lanes are, in bytes.
+pub(crate) const PUSHED_BYTES: usize = 256 << 10;
 
 /// What a segment is to be.
 #[derive(Clone, Debug)]
@@ -117,6 +118,7 @@ impl Put {
             prove_stripe(segment, coding, &lanes, &begun)?;
         }
         spread.write(&mut lanes)?;
+        lanes.into_iter().for_each(|lane| self.vault.memory.give(lane));
         spread.finish(&sealed.trailers, &sealed.roots)?;
         let placements = spread.placements(now);
         Ok(Stored { segment, bytes: self.bytes, coding, number: self.spec.number, placements })
@@ -139,8 +141,8 @@ impl Put {
         let shards = (chosen.into_iter().zip(0..))
             .map(|(shelf, index)| NewShard { index, header: sealer.header(index), shelf })
             .collect();
-        let spread = Spread::begin(&self.vault, spec.segment, spec.number, shards)?;
-        let lanes = vec![Vec::with_capacity(2 * FRAME_BYTES); sealer.lanes()];
+        let spread = Spread::begin(&self.vault, spec.segment, spec.number, sealer.lanes(), shards)?;
+        let lanes = (0..sealer.lanes()).map(|_| self.vault.memory.take()).collect();
         Ok(self.open.insert(Open { coding, sealer, lanes, spread, proven: false }))
     }
 }
@@ -148,7 +150,7 @@ impl Put {
 impl Open {
     fn push(&mut self, segment: SegmentId, plaintext: &[u8]) -> Result<(), Error> {
         // Lanes are emptied often enough that they stay small, whatever a caller pushes at once.
-        for part in plaintext.chunks(FRAME_BYTES) {
+        for part in plaintext.chunks(PUSHED_BYTES) {
             let begun: Vec<usize> = self.lanes.iter().map(Vec::len).collect();
             (self.sealer.push(part, &mut self.lanes))
                 .map_err(|source| Error::Shard { segment, source })?;
@@ -187,147 +189,6 @@ fn prove_stripe(
     match want.iter().zip(&made).all(|(i, made)| made.as_slice() == block(*i)) {
         true => Ok(()),
         false => Err(Error::Coding { segment }),
-    }
-}
-
-/// Shards of one segment on their way to their shelves.
-pub(crate) struct Spread {
-    targets: Vec<Target>,
-    segment: SegmentId,
-    number: CodingNumber,
-}
-
-/// A shard that is to be written.
-pub(crate) struct NewShard {
-    pub(crate) index: u8,
-    pub(crate) header: Vec<u8>,
-    /// `Err` where the shelf is missing.
-    pub(crate) shelf: Result<Arc<Shelf>, ShelfId>,
-}
-
-struct Target {
-    shard: NewShard,
-    writer: Option<strongroom_spool::Writer>,
-    key: Key,
-    frames: Vec<Location>,
-    written: u64,
-    /// The hash that the shelf computes of the blocks it receives.
-    received: Tree,
-}
-
-impl Spread {
-    pub(crate) fn begin(
-        vault: &Vault,
-        segment: SegmentId,
-        number: CodingNumber,
-        shards: Vec<NewShard>,
-    ) -> Result<Spread, Error> {
-        let options = &vault.options;
-        let target = |shard: NewShard| {
-            let writer = match &shard.shelf {
-                Ok(shelf) => Some(shelf.writer(options.epoch, options.token, options.random)?),
-                Err(_) => None,
-            };
-            let key = frame_key(segment, number, shard.index);
-            Ok(Target { shard, writer, key, frames: vec![], written: 0, received: Tree::new() })
-        };
-        let targets = shards.into_iter().map(target).collect::<Result<_, Error>>()?;
-        Ok(Spread { targets, segment, number })
-    }
-
-    /// Writes what the lanes hold (one lane: the same to all), and empties them.
-    pub(crate) fn write(&mut self, lanes: &mut [Vec<u8>]) -> Result<(), Error> {
-        for (i, target) in self.targets.iter_mut().enumerate() {
-            let lane = &lanes[if lanes.len() == 1 { 0 } else { i }];
-            if lane.is_empty() {
-                continue;
-            }
-            target.received.push(lane);
-            target.append(lane)?;
-        }
-        lanes.iter_mut().for_each(Vec::clear);
-        Ok(())
-    }
-
-    /// Syncs every shelf.
-    pub(crate) fn sync(&mut self) -> Result<(), Error> {
-        for target in &self.targets {
-            if let Some(writer) = &target.writer {
-                writer.sync().map_err(|source| target.failed(source))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the trailers (one: the same to all), syncs every shelf, and compares the hash that
-    /// each computed with `roots`.
-    pub(crate) fn finish(&mut self, trailers: &[Vec<u8>], roots: &[[u8; 32]]) -> Result<(), Error> {
-        for (i, target) in self.targets.iter_mut().enumerate() {
-            let trailer = &trailers[if trailers.len() == 1 { 0 } else { i }];
-            target.append(trailer)?;
-        }
-        let synced: Vec<Result<(), Error>> = std::thread::scope(|scope| {
-            let sync = |target: &Target| match &target.writer {
-                Some(writer) => writer.sync().map_err(|source| target.failed(source)),
-                None => Ok(()),
-            };
-            let running: Vec<_> =
-                self.targets.iter().map(|target| scope.spawn(move || sync(target))).collect();
-            running.into_iter().map(|t| t.join().expect("a sync does not panic")).collect()
-        });
-        synced.into_iter().collect::<Result<(), Error>>()?;
-        for (i, target) in self.targets.iter_mut().enumerate() {
-            let root = roots[if roots.len() == 1 { 0 } else { i }];
-            if let Ok(shelf) = &target.shard.shelf
-                && std::mem::take(&mut target.received).finish().1 != root
-            {
-                let shelf = shelf.spec.name.clone();
-                return Err(Error::Mismatch { shelf, segment: self.segment });
-            }
-        }
-        Ok(())
-    }
-
-    /// Where the shards now stand.
-    pub(crate) fn placements(&self, now: Time) -> Vec<Placement> {
-        let placement = |target: &Target| {
-            let (shelf, state) = match &target.shard.shelf {
-                Ok(shelf) => (shelf.spec.id, PlacementState::Good),
-                Err(id) => (*id, PlacementState::Missing),
-            };
-            Placement {
-                segment: self.segment,
-                coding: self.number,
-                index: target.shard.index,
-                shelf,
-                log: LogId(target.frames.first().map_or([0; 16], |f| f.log.0)),
-                frames: encode_frames(&target.frames),
-                bytes: target.written,
-                state,
-                checked: now,
-            }
-        };
-        self.targets.iter().map(placement).collect()
-    }
-}
-
-impl Target {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let Some(writer) = &self.writer else { return Ok(()) };
-        let header = if self.written == 0 { self.shard.header.as_slice() } else { &[] };
-        let frame = (writer.append(&self.key, self.written, &[header, bytes]))
-            .map_err(|source| self.failed(source))?;
-        self.written += u64::from(frame.len);
-        if let Ok(shelf) = &self.shard.shelf {
-            shelf.add_used(u64::from(frame.len));
-        }
-        self.frames.push(frame);
-        Ok(())
-    }
-
-    fn failed(&self, source: strongroom_spool::Error) -> Error {
-        let shelf = self.shard.shelf.as_ref().map_or(String::new(), |s| s.spec.name.clone());
-        Error::Spool { shelf, source }
     }
 }
 

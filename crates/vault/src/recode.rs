@@ -1,8 +1,9 @@
 //! The same ciphertext under another coding: no key is needed but a writer's.
 
 use crate::keys::Writer;
-use crate::put::{NewShard, Spread, shard_number};
+use crate::put::shard_number;
 use crate::read::Cipher;
+use crate::spread::{NewShard, Spread};
 use crate::store::FRAME_BYTES;
 use crate::{Error, Stored, Vault};
 use strongroom_record::{Coding, CodingNumber, Placement, SegmentId, Time};
@@ -32,7 +33,7 @@ impl Vault {
         let shards = (self.choose(segment, coding, false)?.into_iter().zip(0..))
             .map(|(shelf, index)| NewShard { index, header: recoder.header(index), shelf })
             .collect();
-        let mut spread = Spread::begin(self, segment, number, shards)?;
+        let mut spread = Spread::begin(self, segment, number, recoder.lanes(), shards)?;
         let mut lanes = vec![Vec::new(); recoder.lanes()];
         let total = cipher.proof.ciphertext_bytes();
         let mut buf = Vec::new();

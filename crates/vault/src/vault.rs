@@ -1,6 +1,7 @@
 //! The vault: its shelves, and the verbs on segments.
 
 use crate::place::{self, Candidate};
+use crate::spread::Pieces;
 use crate::store::ShardFile;
 use crate::{Error, Identity, MissingShelf, Shelf, ShelfSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ pub struct Vault {
     disk: Arc<dyn Disk>,
     shelves: Arc<Vec<Arc<Shelf>>>,
     missing: Arc<Vec<MissingShelf>>,
+    pub(crate) memory: Arc<Pieces>,
 }
 
 impl Vault {
@@ -40,7 +42,13 @@ impl Vault {
                 Err(why) => missing.push(*why),
             }
         }
-        Vault { options, disk, shelves: Arc::new(shelves), missing: Arc::new(missing) }
+        Vault {
+            options,
+            disk,
+            shelves: Arc::new(shelves),
+            missing: Arc::new(missing),
+            memory: Arc::default(),
+        }
     }
 
     /// Makes a new shelf's identity and folders. It becomes part of a vault when one is opened with

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use strongroom_digest::MultiHasher;
+use strongroom_digest::{MultiHasher, hash_many};
 
 use super::{
     Created, Listed, Options, Payload, absolute, hash_payload, inspect, sync_folder, tag_files,
@@ -15,6 +15,13 @@ use crate::tar::Writer;
 use crate::tree::{Entry, Kind, Walk};
 use crate::validate::folder::Folder;
 use crate::{Error, Progress};
+
+/// Files smaller than this are held, and hashed many at a time. In bytes.
+const SMALL_BYTES: u64 = 256 * 1024;
+/// So many bytes of them are held at once,
+const HELD_BYTES_MAX: usize = 1024 * 1024;
+/// and so many files.
+const HELD_FILES_MAX: usize = 256;
 
 /// Makes a bag of the folder `from` in a new tar `to`; the bag's folder in it is called `name`. Tag files
 /// come first, so that who reads it as a stream knows what to expect. The folder is left as it is.
@@ -91,8 +98,22 @@ fn write_tar(
     writer.folder(&inside(b"data"), 0o755, mtime).map_err(fail)?;
     let source = Folder::open(from).map_err(|error| Error::io("open", from, error))?;
     let walk = Walk::new(from).map_err(|error| Error::io("read the folder", from, error))?;
+    let mut held = Held::default();
     for entry in walk {
         let entry = entry?;
+        let listed = match entry.kind {
+            Kind::File => payload.files.get(&[b"data/", &entry.path[..]].concat()),
+            _ => None,
+        };
+        if let Some(listed) = listed.filter(|l| l.size == entry.size && l.size < SMALL_BYTES) {
+            if !held.has_room(entry.size) {
+                held.write(from, options, &inside, &mut writer, part)?;
+            }
+            held.take(from, &source, entry, listed)?;
+            continue;
+        }
+        // In the order of the folder.
+        held.write(from, options, &inside, &mut writer, part)?;
         let path = inside(&[b"data/", &entry.path[..]].concat());
         match &entry.kind {
             Kind::Folder | Kind::EmptyFolder => {
@@ -102,7 +123,6 @@ fn write_tar(
                 writer.symlink(&path, target, entry.mode, entry.mtime_ns).map_err(fail)?;
             }
             Kind::File => {
-                let listed = payload.files.get(&[b"data/", &entry.path[..]].concat());
                 let listed = listed.filter(|listed| listed.size == entry.size);
                 let out = writer
                     .append_file(&path, entry.mode, entry.mtime_ns, entry.size)
@@ -118,9 +138,95 @@ fn write_tar(
             Kind::Other => return Err(changed(from, &entry)),
         }
     }
+    held.write(from, options, &inside, &mut writer, part)?;
     let file =
         writer.finish().map_err(fail)?.into_inner().map_err(|error| fail(error.into_error()))?;
     file.sync_all().map_err(fail)
+}
+
+/// Small files that are read and not yet written.
+#[derive(Default)]
+struct Held<'a> {
+    files: Vec<(Entry, &'a Listed)>,
+    /// Their bytes, one file after the other.
+    bytes: Vec<u8>,
+}
+
+impl<'a> Held<'a> {
+    fn has_room(&self, bytes: u64) -> bool {
+        self.files.len() < HELD_FILES_MAX
+            && self.bytes.len() as u64 + bytes <= HELD_BYTES_MAX as u64
+    }
+
+    /// Reads a file, which must have the size that it was listed with.
+    fn take(
+        &mut self,
+        from: &Path,
+        source: &Folder,
+        entry: Entry,
+        listed: &'a Listed,
+    ) -> Result<(), Error> {
+        let fail = |error| Error::io("copy", &absolute(from, &entry.path), error);
+        let mut input = source.file(&entry.path, false).map_err(fail)?;
+        let start = self.bytes.len();
+        // A byte more than there should be tells of a file that has grown.
+        let room = start + entry.size as usize;
+        self.bytes.resize(room + 1, 0);
+        let mut end = start;
+        while end <= room {
+            match crate::source::fill_once(&mut input, &mut self.bytes[end..]).map_err(fail)? {
+                0 => break,
+                n => end += n,
+            }
+        }
+        if end != room {
+            return Err(changed(from, &entry));
+        }
+        self.bytes.truncate(room);
+        self.files.push((entry, listed));
+        Ok(())
+    }
+
+    /// Writes them, if they are what was hashed before.
+    fn write<W: Write>(
+        &mut self,
+        from: &Path,
+        options: &Options,
+        inside: &dyn Fn(&[u8]) -> Vec<u8>,
+        writer: &mut Writer<W>,
+        part: &Path,
+    ) -> Result<(), Error> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let mut rest = self.bytes.as_slice();
+        let mut split = |(entry, _): &(Entry, &Listed)| {
+            let (file, later) = rest.split_at(entry.size as usize);
+            rest = later;
+            file
+        };
+        let inputs: Vec<&[u8]> = self.files.iter().map(&mut split).collect();
+        let mut found = Vec::with_capacity(inputs.len());
+        for (at, algorithm) in options.algorithms().iter().enumerate() {
+            found.clear();
+            hash_many(algorithm, &inputs, &mut found);
+            for ((entry, listed), digest) in self.files.iter().zip(&found) {
+                if listed.digests[at] != *digest {
+                    return Err(changed(from, entry));
+                }
+            }
+        }
+        let fail = |error| Error::io("write", part, error);
+        for ((entry, _), bytes) in self.files.iter().zip(inputs) {
+            let path = inside(&[b"data/", &entry.path[..]].concat());
+            let mut out =
+                writer.append_file(&path, entry.mode, entry.mtime_ns, entry.size).map_err(fail)?;
+            out.write_all(bytes).map_err(fail)?;
+        }
+        self.files.clear();
+        self.bytes.clear();
+        Ok(())
+    }
 }
 
 fn changed(from: &Path, entry: &Entry) -> Error {

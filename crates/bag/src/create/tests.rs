@@ -164,3 +164,65 @@ fn a_tar_holds_the_same_bag() {
     let nameless = to_tar(&folder, &place.path().join("x.tar"), "..", &options(), &());
     assert!(matches!(nameless, Err(Error::Asked(_))));
 }
+
+/// Changes a file when all of them are hashed.
+struct Meddler<'a> {
+    files: std::sync::atomic::AtomicU64,
+    path: &'a Path,
+    change: fn(&Path),
+}
+
+impl Progress for Meddler<'_> {
+    fn files(&self, n: u64) {
+        use std::sync::atomic::Ordering;
+        if self.files.fetch_sub(n, Ordering::Relaxed) == n {
+            (self.change)(self.path);
+        }
+    }
+    fn bytes(&self, _: u64) {}
+    fn total(&self, _: u64, _: u64) {}
+}
+
+/// Many small files are held and hashed together: in their order, and none that is not what was hashed.
+#[test]
+fn many_small_files_go_into_a_tar_as_they_were_hashed_or_not_at_all() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("folder");
+    let path = |i: usize| folder.join(format!("{}/{i:04}", i / 200));
+    for i in 0..700 {
+        fs::create_dir_all(path(i).parent().unwrap()).unwrap();
+        fs::write(path(i), vec![i as u8; (i * 7919) % 30_000]).unwrap();
+    }
+    fs::write(folder.join("1/0300-long"), vec![3; 300_000]).unwrap();
+    let try_with = |name: &str, change: fn(&Path)| {
+        let meddler = Meddler { files: 701.into(), path: &path(333), change };
+        to_tar(&folder, &place.path().join(name), "bag", &options(), &meddler)
+    };
+    try_with("good.tar", |_| ()).unwrap();
+    check_valid(&place.path().join("good.tar"), 701);
+    let mut tar = crate::tar::Reader::new(File::open(place.path().join("good.tar")).unwrap());
+    let mut names = Vec::new();
+    while let Some(entry) = tar.next().unwrap() {
+        names.push(entry.path);
+    }
+    let walked = Walk::new(&folder).unwrap().map(|entry| entry.unwrap().path);
+    let expected: Vec<_> = walked.map(|path| [b"bag/data/", &path[..]].concat()).collect();
+    assert_eq!(names[names.len() - expected.len()..], expected);
+
+    let length = (333 * 7919) % 30_000;
+    assert!(length > 0);
+    let changes: [fn(&Path); 3] = [
+        |path| fs::write(path, vec![0; fs::metadata(path).unwrap().len() as usize]).unwrap(),
+        |path| fs::write(path, vec![77; fs::metadata(path).unwrap().len() as usize + 1]).unwrap(),
+        |path| fs::write(path, b"short").unwrap(),
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        fs::write(path(333), vec![77; length]).unwrap();
+        let told = try_with(&format!("{i}.tar"), change);
+        assert!(
+            matches!(&told, Err(Error::Unfit { path, .. }) if path.ends_with("0333")),
+            "{told:?}"
+        );
+        assert!(!place.path().join(format!("{i}.tar")).exists());
+    }
+}

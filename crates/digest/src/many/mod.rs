@@ -2,7 +2,8 @@
 //!
 //! One stream of MD5 waits for its own last step most of the time; sixteen side by side do not. The
 //! idea is that of minio's md5-simd; the lanes here are refilled as inputs end, longest first, so that
-//! inputs of mixed lengths keep them busy to the end.
+//! inputs of mixed lengths keep them busy to the end. Two streams of SHA-256 fill the SHA instructions in
+//! the same way.
 
 use crate::{Algorithm, Digest, hash};
 
@@ -14,11 +15,14 @@ mod lanes;
 mod md5;
 #[cfg(target_arch = "x86_64")]
 mod sha256;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
 
 /// The digests of many inputs, appended to `out` in the inputs' order; the same as [`hash`] of each.
 ///
-/// It pays for MD5 (16 lanes with AVX-512, 8 with AVX2) from two inputs on, for SHA-256 (16 lanes with
-/// AVX-512) from ten on, and most with several times as many inputs as lanes. Where the lengths or the
+/// It pays for MD5 (16 lanes with AVX-512, 8 with AVX2) and for SHA-256 (two with the SHA instructions)
+/// from two inputs on, for SHA-256 in 16 lanes (AVX-512 without the SHA instructions) from four on, and
+/// most with several times as many inputs as lanes. Where the lengths or the
 /// number leave too few lanes in use, on other machines, and for the other algorithms, the inputs are
 /// hashed one after the other. Takes a little memory for each input, none for its bytes.
 ///
@@ -50,10 +54,17 @@ fn in_lanes(algorithm: Algorithm, inputs: &[&[u8]], out: &mut Vec<Digest>) -> bo
                 return false;
             }
         }
-        Algorithm::Sha256 => match sha256::Avx512::detect() {
-            Some(kernel) => lanes::run(kernel, inputs, out),
-            None => return false,
-        },
+        // On a core with both (Zen 4), two streams by the SHA instructions make 3.3 GB/s, sixteen lanes
+        // 2.9 and one stream 1.8. Without the SHA instructions one stream makes 0.5 there.
+        Algorithm::Sha256 => {
+            if let Some(kernel) = sha_ni::ShaNi::detect() {
+                lanes::run(kernel, inputs, out);
+            } else if let Some(kernel) = sha256::Avx512::detect() {
+                lanes::run(kernel, inputs, out);
+            } else {
+                return false;
+            }
+        }
         _ => return false,
     }
     true
@@ -81,6 +92,7 @@ mod tests {
             each_kernel(md5::Avx512::detect(), inputs);
             each_kernel(md5::Avx2::detect(), inputs);
             each_kernel(sha256::Avx512::detect(), inputs);
+            each_kernel(sha_ni::ShaNi::detect(), inputs);
         }
     }
 

@@ -1,5 +1,5 @@
-//! SHA-256 (FIPS 180-4) with an input in each of 16 lanes, by AVX-512. Where a core has the SHA
-//! instructions it is still about twice as fast as they are over one stream.
+//! SHA-256 (FIPS 180-4) with an input in each of 16 lanes, by AVX-512: for cores without the SHA
+//! instructions, such as Intel's before Ice Lake.
 
 use std::arch::x86_64::*;
 
@@ -9,7 +9,7 @@ use crate::Algorithm;
 
 /// FIPS 180-4, section 4.2.2: the fractions of the cube roots of the first 64 primes.
 #[rustfmt::skip]
-const K: [u32; 64] = [
+pub(super) const K: [u32; 64] = [
     0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5,
     0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
     0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3,
@@ -28,6 +28,13 @@ const K: [u32; 64] = [
     0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
 ];
 
+/// The chaining words before the first block: FIPS 180-4, section 5.3.3.
+#[rustfmt::skip]
+pub(super) const START: [u32; 8] = [
+    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a,
+    0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
+];
+
 /// Proof that this machine has the instructions: AVX-512 F, and BW to turn bytes around.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(());
@@ -41,20 +48,10 @@ impl Avx512 {
 
 impl Kernel<16, 8> for Avx512 {
     const ALGORITHM: Algorithm = Algorithm::Sha256;
-    /// FIPS 180-4, section 5.3.3.
-    const START: [u32; 8] = [
-        0x6a09_e667,
-        0xbb67_ae85,
-        0x3c6e_f372,
-        0xa54f_f53a,
-        0x510e_527f,
-        0x9b05_688c,
-        0x1f83_d9ab,
-        0x5be0_cd19,
-    ];
+    const START: [u32; 8] = START;
     const BIG_ENDIAN: bool = true;
-    /// Against the SHA instructions. A core without them would gain from fewer.
-    const LANES_MIN: usize = 10;
+    /// Sixteen lanes are between five and six times as fast as one stream without the SHA instructions.
+    const LANES_MIN: usize = 4;
 
     fn compress(self, chains: &mut [[u32; 16]; 8], lanes: &[&[u8]; 16], count: usize) {
         assert!(lanes.iter().all(|lane| lane.len() / BLOCK_BYTES >= count));

@@ -361,19 +361,23 @@ fn digests(file: &FileRecord) -> Result<Vec<Digest>, Error> {
     Ok(all)
 }
 
-/// Every file of a version, in record order, page by page.
+/// Every file of a version, in record order, page by page: the next is read while one is visited.
 pub(crate) fn each_file(
     job: &Job<'_>,
     version: VersionId,
     visit: &mut dyn FnMut(&FileRecord) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut next = 0;
+    let page = |from: u64| {
+        let registry = job.archive.registry().clone();
+        job.archive.spawn(async move { registry.files(version, from, PAGE).await })
+    };
+    let mut coming = page(0);
     loop {
         job.stop.check()?;
-        let page = job.archive.block_on(job.archive.registry().files(version, next, PAGE))?;
-        let Some(last) = page.last() else { return Ok(()) };
-        next = last.number + 1;
-        page.iter().try_for_each(&mut *visit)?;
+        let files = job.archive.block_on(coming).map_err(|e| Error::Internal(e.to_string()))??;
+        let Some(last) = files.last() else { return Ok(()) };
+        coming = page(last.number + 1);
+        files.iter().try_for_each(&mut *visit)?;
     }
 }
 

@@ -3,7 +3,9 @@
 
 use super::format::identify;
 use super::plan::{Plan, Way};
-use super::read::{self, After, BATCH_PARTS, Batch, Begun, Hashed, Part, QUEUE_BATCHES};
+use super::read::{
+    self, After, BATCH_PARTS, Batch, Begun, Hashed, Out, Packed, Part, QUEUE_BATCHES,
+};
 use crate::archive::{now, random_id};
 use crate::keeper::Sealing;
 use crate::runner::Job;
@@ -11,6 +13,7 @@ use crate::source::{Entry, Kind, Position, Stream};
 use crate::{Deposit, Error, SEGMENT_BYTES};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use strongroom_digest::{Algorithm, Digest};
@@ -158,7 +161,7 @@ impl<'a> Pack<'a> {
             let (to_pack, batches) = sync_channel(QUEUE_BATCHES);
             let (to_sha, sha_batches) = sync_channel(QUEUE_BATCHES);
             let (sha_out, sha_in) = sync_channel(QUEUE_BATCHES);
-            let mut out = vec![to_sha, to_pack];
+            let mut out = Out { hashers: vec![to_sha], packer: to_pack };
             let mut hashers = vec![sha_in];
             let mut stages = Vec::new();
             let [sha_state, other_state] = &states;
@@ -169,7 +172,7 @@ impl<'a> Pack<'a> {
             if !others.is_empty() {
                 let (to_others, other_batches) = sync_channel(QUEUE_BATCHES);
                 let (other_out, other_in) = sync_channel(QUEUE_BATCHES);
-                out.insert(0, to_others);
+                out.hashers.insert(0, to_others);
                 hashers.push(other_in);
                 let others = &others;
                 stages.push(scope.spawn(move || {
@@ -197,7 +200,7 @@ impl<'a> Pack<'a> {
 
     fn pack(
         &self,
-        batches: &Receiver<Arc<Batch>>,
+        batches: &Receiver<Packed>,
         hashers: &[Receiver<Hashed>],
         way: Way<'_>,
     ) -> Result<Checkpoint, Error> {
@@ -215,6 +218,7 @@ impl<'a> Pack<'a> {
                 closed_files: Vec::new(),
                 begun: self.checkpoint.inside.clone(),
                 open: None,
+                run: 0..0,
                 at: self.checkpoint.clone(),
                 known: Known::default(),
             };
@@ -330,6 +334,8 @@ struct Packer<'a> {
     begun: Option<Inside>,
     /// A file that is not ended.
     open: Option<OpenFile>,
+    /// Bytes of the present batch that have their place at the segment's end, and are not put yet.
+    run: Range<usize>,
     /// Where things stand after the last batch.
     at: Checkpoint,
     known: Known,
@@ -346,21 +352,21 @@ struct OpenFile {
 impl Packer<'_> {
     fn fill(
         &mut self,
-        batches: &Receiver<Arc<Batch>>,
+        batches: &Receiver<Packed>,
         hashers: &[Receiver<Hashed>],
     ) -> Result<(), Error> {
         self.known.load(self.pack)?;
-        while let Ok(batch) = batches.recv() {
+        while let Ok(packed) = batches.recv() {
             let mut hashed = Vec::with_capacity(hashers.len());
             for hasher in hashers {
                 hashed.push(hasher.recv().map_err(|_| Error::Interrupted)?);
             }
             let held = self.put.as_ref().map_or(0, Put::bytes);
-            let full = held + batch.bytes.len() as u64 > SEGMENT_BYTES;
+            let full = held + packed.batch.len() as u64 > SEGMENT_BYTES;
             if full || self.files.len() + BATCH_PARTS > FILES_MAX {
                 self.close()?;
             }
-            self.take(&batch, hashed)?;
+            self.take(packed, hashed)?;
         }
         if self.pack.job.stop.stopped() {
             return Err(Error::Interrupted);
@@ -378,18 +384,21 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn take(&mut self, batch: &Batch, hashed: Vec<Hashed>) -> Result<(), Error> {
-        let mut digests: Vec<_> = hashed.iter().map(|h| h.digests.iter()).collect();
+    fn take(&mut self, packed: Packed, hashed: Vec<Hashed>) -> Result<(), Error> {
+        let Packed { batch, begin, after: After { position, inside, identity } } = packed;
+        let mut begin = begin.into_iter();
+        let mut digests: Vec<_> =
+            hashed.iter().flat_map(|h| &h.digests).map(|all| all.iter()).collect();
+        let mut ended: Vec<Digest> = Vec::with_capacity(digests.len());
         for part in &batch.parts {
-            let ended: Vec<Digest> = match part.ends {
-                true => {
-                    digests.iter_mut().flat_map(|d| d.next().cloned().unwrap_or_default()).collect()
-                }
-                false => Vec::new(),
-            };
-            self.part(part, &batch.bytes[part.range.clone()], &ended)?;
+            ended.clear();
+            if part.ends {
+                ended.extend(digests.iter_mut().filter_map(|d| d.next()));
+            }
+            let begin = if part.begins { begin.next() } else { None };
+            self.part(begin, &batch, part, &ended)?;
         }
-        let After { position, inside, identity } = batch.after.clone();
+        self.push_run(&batch)?;
         self.at.position = position;
         let mut states = hashed.into_iter().map(|h| h.state.map(|s| hex(&s)));
         let mut state = || states.next().flatten();
@@ -407,16 +416,22 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn part(&mut self, part: &Part, bytes: &[u8], digests: &[Digest]) -> Result<(), Error> {
-        if let Some((entry, place)) = &part.begin {
+    fn part(
+        &mut self,
+        begin: Option<(Entry, Vec<u8>)>,
+        batch: &Batch,
+        part: &Part,
+        digests: &[Digest],
+    ) -> Result<(), Error> {
+        if let Some((entry, place)) = begin {
             if entry.kind != Kind::File {
-                return self.not_a_file(entry, place.clone());
+                return self.not_a_file(entry, place);
             }
             // A file that was begun by an earlier run goes on under its id.
             let inside = self.begun.take();
             let (id, format, extents) = match inside {
                 None => {
-                    let format = identify(bytes, part.ends).map(str::to_owned);
+                    let format = identify(batch.bytes_of(part), part.ends).map(str::to_owned);
                     (FileId(random_id()), format, Vec::new())
                 }
                 Some(inside) => {
@@ -425,14 +440,13 @@ impl Packer<'_> {
                     (inside.id, inside.format, extents)
                 }
             };
-            let (entry, place) = (entry.clone(), place.clone());
             self.open = Some(OpenFile { entry, place, id, format, extents });
         }
         let Some(mut open) = self.open.take() else {
             return Err(Error::Internal("a piece of no file".into()));
         };
         if !part.ends {
-            self.store(bytes, &mut open.extents)?;
+            self.store(batch, part, &mut open.extents)?;
             self.open = Some(open);
             return Ok(());
         }
@@ -446,7 +460,7 @@ impl Packer<'_> {
                 open.extents = extents;
             }
             _ => {
-                self.store(bytes, &mut open.extents)?;
+                self.store(batch, part, &mut open.extents)?;
                 if size > 0 {
                     self.known.add(sha256, self.at.next_number);
                 }
@@ -455,18 +469,28 @@ impl Packer<'_> {
         self.end(open, FileKind::File, sha256, digests, None)
     }
 
-    /// Puts bytes into the present segment, or a new one.
-    fn store(&mut self, bytes: &[u8], extents: &mut Vec<Extent>) -> Result<(), Error> {
-        if bytes.is_empty() {
+    /// Gives a part's bytes their place in the present segment, or a new one.
+    fn store(
+        &mut self,
+        batch: &Batch,
+        part: &Part,
+        extents: &mut Vec<Extent>,
+    ) -> Result<(), Error> {
+        if part.range.is_empty() {
             return Ok(());
+        }
+        if self.run.end != part.range.start {
+            self.push_run(batch)?;
+            self.run = part.range.start..part.range.start;
         }
         if self.put.is_none() {
             let id = self.ids.recv().map_err(|_| Error::Interrupted)?;
             self.put = Some(self.pack.put(id));
         }
-        let put = self.put.as_mut().expect("it was there, or was just begun");
-        let (segment, offset, length) = (put.segment(), put.bytes(), bytes.len() as u64);
-        put.push(bytes)?;
+        let put = self.put.as_ref().expect("it was there, or was just begun");
+        let (segment, length) = (put.segment(), part.range.len() as u64);
+        let offset = put.bytes() + self.run.len() as u64;
+        self.run.end = part.range.end;
         self.at.stored += length;
         match extents.last_mut() {
             Some(last) if last.segment == segment && last.offset + last.length == offset => {
@@ -477,7 +501,17 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn not_a_file(&mut self, entry: &Entry, place: Vec<u8>) -> Result<(), Error> {
+    /// Puts the bytes that have their place into the segment: in long runs, which are sealed where they
+    /// lie.
+    fn push_run(&mut self, batch: &Batch) -> Result<(), Error> {
+        let run = std::mem::take(&mut self.run);
+        match &mut self.put {
+            Some(put) if !run.is_empty() => Ok(put.push(batch.bytes(run))?),
+            _ => Ok(()),
+        }
+    }
+
+    fn not_a_file(&mut self, entry: Entry, place: Vec<u8>) -> Result<(), Error> {
         let id = FileId(random_id());
         let open = |entry: Entry, extents| OpenFile { entry, place, id, format: None, extents };
         match &entry.kind {
@@ -507,13 +541,7 @@ impl Packer<'_> {
                 open.format = first.format;
                 self.finish_file(open, first.kind, first.sha256, first.digests, first.target)
             }
-            _ => self.end(
-                open(entry.clone(), vec![]),
-                FileKind::EmptyFolder,
-                Sha256::of(b""),
-                &[],
-                None,
-            ),
+            _ => self.end(open(entry, vec![]), FileKind::EmptyFolder, Sha256::of(b""), &[], None),
         }
     }
 
