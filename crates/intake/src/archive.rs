@@ -1,6 +1,10 @@
 //! An archive: its registry, vault and keys, joined; and what can be asked of it.
 
-use crate::{Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest};
+use crate::locks::{self, Held};
+use crate::{
+    Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest,
+    SEGMENT_BYTES,
+};
 use std::collections::HashMap;
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,10 +20,13 @@ use strongroom_registry::{
     VersionState, WorkFilter,
 };
 use strongroom_vault::keys::{SealingPublic, SecretKeys, Writer};
-use strongroom_vault::{Identity, OsDisk, ShelfSpec, Vault};
+use strongroom_vault::{Disk, Identity, OsDisk, ShelfSpec, Vault};
 
 /// Work items that are asked of the registry at once.
 const PAGE: u32 = 1000;
+
+/// The registry's file in the data folder.
+const DATABASE: &str = "strongroom.db";
 
 /// The institution that an archive has from the start.
 pub(crate) const DEFAULT_INSTITUTION: &str = "local";
@@ -29,6 +36,20 @@ pub(crate) const DEFAULT_INSTITUTION: &str = "local";
 pub struct Options {
     /// Its data folder.
     pub data: PathBuf,
+    /// What holds the data folder and the shelves; the system's file system but for tests.
+    pub disk: Arc<dyn Disk>,
+    /// How the registry is opened; a test gives it a disk of its own by the name of a VFS.
+    pub registry: strongroom_registry::Options,
+    /// Plaintext of a segment as ingest fills it, in bytes. Only tests want smaller ones.
+    pub segment_bytes: u64,
+}
+
+impl Options {
+    /// As it is but for tests: on the system's file system.
+    pub fn new(data: PathBuf) -> Options {
+        let registry = Default::default();
+        Options { data, disk: Arc::new(OsDisk), registry, segment_bytes: SEGMENT_BYTES }
+    }
 }
 
 /// An archive that was opened, or made.
@@ -55,15 +76,16 @@ struct Inner {
     worker: WorkerId,
     keys: Mutex<Option<KeyFile>>,
     writers: Mutex<HashMap<InstitutionId, Arc<Writer>>>,
-    /// Held for as long as this process lives: who can lock it knows that its worker is dead.
-    _alive: std::fs::File,
+    segment_bytes: u64,
+    _alive: Held,
 }
 
 impl Archive {
     /// Opens an archive that exists.
     pub fn open(options: &Options) -> Result<Archive, Error> {
-        let database = options.data.join("strongroom.db");
-        if !database.is_file() {
+        // Nobody but SQLite opens its file: closing another handle on it would drop SQLite's locks.
+        let names = options.disk.list(&options.data).unwrap_or_default();
+        if !names.iter().any(|name| name == DATABASE) {
             let name = options.data.display().to_string();
             return Err(Error::NotFound { what: "archive", name });
         }
@@ -72,15 +94,10 @@ impl Archive {
 
     /// Opens an archive, or makes one with two shelves and the institution `local`.
     pub fn open_or_create(options: &Options) -> Result<Opened, Error> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Unwritable { path, source }
-        };
-        std::fs::create_dir_all(&options.data).map_err(io(&options.data))?;
+        strongroom_vault::create_folders(options.disk.as_ref(), &options.data)
+            .map_err(|source| Error::Unwritable { path: options.data.clone(), source })?;
         // One process at a time makes or finds the archive; a crash half-way is gone over again.
-        let path = options.data.join("create.lock");
-        let lock = std::fs::File::create(&path).map_err(io(&path))?;
-        lock.lock().map_err(io(&path))?;
+        let _turn = locks::making(options.disk.as_ref(), &options.data)?;
         Archive::open_in(options, true)
     }
 
@@ -92,25 +109,25 @@ impl Archive {
             .enable_all()
             .build()
             .map_err(|e| Error::Internal(format!("no runtime: {e}")))?;
-        let database = data.join("strongroom.db");
-        let registry = runtime.block_on(Registry::open(&database, Default::default()))?;
+        let database = data.join(DATABASE);
+        let registry = runtime.block_on(Registry::open(&database, options.registry.clone()))?;
         let key_path = data.join("strongroom.key");
         let known = runtime.block_on(registry.archive())?;
         let created = known.is_none();
         let known = match known {
             Some(known) => known,
-            None if create => make(&runtime, &registry, &data, &key_path)?,
+            None if create => make(&runtime, &registry, &options.disk, &data, &key_path)?,
             None => {
                 let name = data.display().to_string();
                 return Err(Error::NotFound { what: "archive", name });
             }
         };
         let worker = WorkerId(random_id());
-        let alive = hold(&data, worker)?;
+        let alive = locks::alive(options.disk.as_ref(), &data, worker)?;
         let shelves = runtime.block_on(registry.shelves())?;
         let specs: Vec<_> = shelves.iter().filter_map(spec).collect();
         let vault = Vault::open(
-            Arc::new(OsDisk),
+            options.disk.clone(),
             &specs,
             strongroom_vault::Options {
                 archive: known.id,
@@ -129,6 +146,7 @@ impl Archive {
             worker,
             keys: Mutex::default(),
             writers: Mutex::default(),
+            segment_bytes: options.segment_bytes,
             _alive: alive,
         };
         let archive = Archive { inner: Arc::new(inner) };
@@ -159,6 +177,10 @@ impl Archive {
     /// This process, as a worker.
     pub fn worker(&self) -> WorkerId {
         self.inner.worker
+    }
+    /// Plaintext of a segment as ingest fills it.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.inner.segment_bytes
     }
     /// Waits for what the registry promises.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -365,11 +387,8 @@ impl Archive {
         }
         self.with_keys(|keys| {
             // Two processes that add one at once would each rewrite the file: one at a time.
-            let path = self.inner.data.join("create.lock");
-            let io = |source| Error::Unwritable { path: path.clone(), source };
-            let lock = std::fs::File::create(&path).map_err(io)?;
-            lock.lock().map_err(io)?;
-            *keys = KeyFile::open(&self.inner.key_path, self.inner.id)?;
+            let _turn = locks::making(self.disk().as_ref(), &self.inner.data)?;
+            *keys = self.key_file()?;
             make_institution(&self.inner.runtime, self.registry(), keys, name)
         })
     }
@@ -381,9 +400,18 @@ impl Archive {
         let mut slot = self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = match slot.take() {
             Some(keys) => keys,
-            None => KeyFile::open(&self.inner.key_path, self.inner.id)?,
+            None => self.key_file()?,
         };
         work(slot.insert(keys))
+    }
+
+    fn key_file(&self) -> Result<KeyFile, Error> {
+        KeyFile::open(self.disk().clone(), &self.inner.key_path, self.inner.id)
+    }
+
+    /// What holds the data folder and the shelves.
+    fn disk(&self) -> &Arc<dyn Disk> {
+        self.vault().disk()
     }
 
     pub(crate) fn secrets(&self, id: InstitutionId) -> Result<SecretKeys, Error> {
@@ -476,12 +504,8 @@ impl Archive {
         let running = self.block_on(self.registry().work_list(filter, None, 1000))?;
         for item in running {
             let Some(worker) = item.worker else { continue };
-            let path = alive_path(&self.inner.data, worker);
-            let dead = match std::fs::File::open(&path) {
-                Ok(file) => file.try_lock().is_ok(),
-                Err(_) => false, // of another machine, or gone: its lease lapses
-            };
-            if worker != self.inner.worker && dead {
+            let is_dead = || locks::is_dead(self.disk().as_ref(), &self.inner.data, worker);
+            if worker != self.inner.worker && is_dead() {
                 let until = item.lease_until.unwrap_or_default();
                 let lease = strongroom_record::Lease { work: item.id, token: item.token, until };
                 match self.block_on(self.registry().release(&lease, now())) {
@@ -498,31 +522,31 @@ impl Archive {
 fn make(
     runtime: &tokio::runtime::Runtime,
     registry: &Registry,
+    disk: &Arc<dyn Disk>,
     data: &Path,
     key_path: &Path,
 ) -> Result<strongroom_registry::Archive, Error> {
     let archive = ArchiveId(random_id());
     // The key is durable before the registry names it. One left by a crash before that is of no
     // archive, and is put aside, never deleted.
-    if key_path.exists() {
+    if disk.open(key_path).is_ok() {
         let aside = key_path.with_extension(format!("key.unused-{archive}"));
-        std::fs::rename(key_path, &aside)
+        disk.rename(key_path, &aside)
             .map_err(|source| Error::Unwritable { path: aside, source })?;
     }
-    let mut keys = KeyFile::create(key_path, archive, random)?;
+    let mut keys = KeyFile::create(disk.clone(), key_path, archive, random)?;
     let epoch = EpochId(random_id());
     keys.add_institution(DEFAULT_INSTITUTION, random)?;
-    let disk: Arc<dyn strongroom_vault::Disk> = Arc::new(OsDisk);
     let mut shelves = Vec::new();
     for name in ["a", "b"] {
         let path = data.join("shelves").join(name);
-        if path.exists() {
+        if disk.list(&path).is_ok() {
             let aside = data.join("shelves").join(format!("{name}.unused-{archive}"));
-            std::fs::rename(&path, &aside)
+            disk.rename(&path, &aside)
                 .map_err(|source| Error::Unwritable { path: aside, source })?;
         }
         let shelf = new_shelf(name, &path, "this-disk", None)?;
-        Vault::create_shelf(&disk, &path, &Identity::new(shelf.id, archive, 1, epoch))?;
+        Vault::create_shelf(disk, &path, &Identity::new(shelf.id, archive, 1, epoch))?;
         shelves.push(shelf);
     }
     for shelf in &shelves {
@@ -585,20 +609,6 @@ fn spec(shelf: &Shelf) -> Option<ShelfSpec> {
         capacity_bytes: shelf.capacity_bytes,
         read_only: shelf.state == ShelfState::ReadOnly,
     })
-}
-
-fn alive_path(data: &Path, worker: WorkerId) -> PathBuf {
-    data.join("workers").join(format!("{worker}.lock"))
-}
-
-/// Locks this process's file, and removes those of the dead.
-fn hold(data: &Path, worker: WorkerId) -> Result<std::fs::File, Error> {
-    let folder = data.join("workers");
-    let io = |source| Error::Unwritable { path: folder.clone(), source };
-    std::fs::create_dir_all(&folder).map_err(io)?;
-    let file = std::fs::File::create(alive_path(data, worker)).map_err(io)?;
-    file.lock().map_err(io)?;
-    Ok(file)
 }
 
 /// A source as its object remembers it. A path that is not UTF-8 stands in base64.

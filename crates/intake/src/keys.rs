@@ -2,11 +2,12 @@
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use strongroom_record::json::bytes::{hex, unhex};
 use strongroom_record::{ArchiveId, InstitutionId, Time};
+use strongroom_vault::Disk;
 use strongroom_vault::keys::{
     Grant, Institution, Kind, SealingPublic, SecretKeys, Seed, SigningChain, Writer, WriterKey,
 };
@@ -51,6 +52,7 @@ struct StoredSeed {
 
 /// The key file of an archive, read.
 pub struct KeyFile {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     stored: Stored,
 }
@@ -65,6 +67,7 @@ pub(crate) struct PublicKey {
 impl KeyFile {
     /// Makes the file of a new archive; durable when it returns. An existing one is never replaced.
     pub fn create(
+        disk: Arc<dyn Disk>,
         path: &Path,
         archive: ArchiveId,
         random: fn(&mut [u8]),
@@ -82,23 +85,20 @@ impl KeyFile {
             writer: hex(&writer),
             institutions: vec![],
         };
-        let file = KeyFile { path: path.to_owned(), stored };
-        match path.try_exists() {
-            Ok(false) => file.write()?,
-            Ok(true) => return Err(file.bad("it exists already")),
+        let file = KeyFile { disk, path: path.to_owned(), stored };
+        match file.disk.open(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => file.write()?,
+            Ok(_) => return Err(file.bad("it exists already")),
             Err(e) => return Err(file.bad(&e.to_string())),
         }
         Ok(file)
     }
 
     /// Reads the file, and checks that it is `archive`'s.
-    pub fn open(path: &Path, archive: ArchiveId) -> Result<KeyFile, Error> {
+    pub fn open(disk: Arc<dyn Disk>, path: &Path, archive: ArchiveId) -> Result<KeyFile, Error> {
         let bad = |what: String| Error::Key { path: path.to_owned(), what };
-        let length = std::fs::metadata(path).map_err(|e| bad(e.to_string()))?.len();
-        if length > BYTES_MAX {
-            return Err(bad(format!("{length} bytes are too many for a key file")));
-        }
-        let text = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
+        let text = strongroom_vault::read_file(disk.as_ref(), path, BYTES_MAX);
+        let text = text.map_err(|e| bad(e.to_string()))?;
         let stored: Stored =
             serde_json::from_slice(&text).map_err(|e| bad(format!("it is damaged: {e}")))?;
         if stored.magic != MAGIC {
@@ -112,7 +112,7 @@ impl KeyFile {
             let found = stored.archive;
             return Err(bad(format!("it belongs to archive {found}, this one is {archive}")));
         }
-        Ok(KeyFile { path: path.to_owned(), stored })
+        Ok(KeyFile { disk, path: path.to_owned(), stored })
     }
 
     /// Where it lies.
@@ -213,16 +213,18 @@ impl KeyFile {
         let temporary = self.path.with_extension("new");
         let text = serde_json::to_vec_pretty(&self.stored).expect("keys are plain JSON");
         let put = || -> std::io::Result<()> {
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, &self.path)?;
-            std::fs::File::open(folder)?.sync_all()
+            let file = match self.disk.create_private(&temporary) {
+                // What a crash left is of no use, and not to be left lying about.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                    self.disk.remove(&temporary)?;
+                    self.disk.create_private(&temporary)?
+                }
+                other => other?,
+            };
+            file.write_at(0, &[&text])?;
+            file.sync()?;
+            self.disk.rename(&temporary, &self.path)?;
+            self.disk.sync_dir(folder)
         };
         put().map_err(|e| self.bad(&format!("it cannot be written: {e}")))
     }

@@ -51,6 +51,7 @@ mod error;
 mod fixity;
 mod ingest;
 mod keys;
+mod locks;
 mod progress;
 mod record;
 mod request;

@@ -20,11 +20,13 @@ pub struct Options {
     pub vfs: Option<String>,
     /// How long to wait for other processes before [`Error::Busy`].
     pub busy_seconds_max: u32,
+    /// The log is copied into the database when it has this many pages of 4 KiB.
+    pub wal_pages_max: u32,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { read_only: false, vfs: None, busy_seconds_max: 30 }
+        Options { read_only: false, vfs: None, busy_seconds_max: 30, wal_pages_max: WAL_PAGES_MAX }
     }
 }
 
@@ -52,7 +54,7 @@ const READ_CONNECTIONS_MAX: u32 = 4;
 const WRITE_CACHE_KIB: u32 = 16 * 1024;
 /// Page cache of each connection that reads.
 const READ_CACHE_KIB: u32 = 2 * 1024;
-/// The log is copied into the database when it has this many pages (16 MiB) ...
+/// The log is copied into the database when it has this many pages (16 MiB), where not told otherwise ...
 const WAL_PAGES_MAX: u32 = 4_000;
 /// ... and cut back to this after it grew larger.
 const WAL_BYTES_KEPT_MAX: u32 = 64 << 20;
@@ -91,7 +93,7 @@ impl Registry {
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 .pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
-                .pragma("wal_autocheckpoint", WAL_PAGES_MAX.to_string())
+                .pragma("wal_autocheckpoint", options.wal_pages_max.to_string())
                 .pragma("journal_size_limit", WAL_BYTES_KEPT_MAX.to_string());
             let writes = patiently(|| pool(1).connect_with(connect.clone())).await?;
             migrate(&writes).await?;

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -18,11 +18,15 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a new file, for reading and writing; an existing one is an error.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// As [`Disk::create`], of a file that nobody but its owner may read.
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.create(path)
+    }
     /// Opens an existing file for reading, and for writing where that is permitted.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// The names in a folder, in no order. A name that is not UTF-8 is left out.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
-    /// Renames a file, over an existing one too.
+    /// Renames a file, over an existing one too, or a folder.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -112,6 +116,12 @@ impl Disk for OsDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(OsFile::new(file)))
+    }
+
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
         Ok(Arc::new(OsFile::new(file)))
     }
 
@@ -308,6 +318,18 @@ impl DiskFile for OsFile {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Makes a folder and those above it that are not there, each durable in the one above it.
+pub fn create_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let new = path.ancestors().take_while(|dir| disk.list(dir).is_err()).count();
+    disk.create_dir(path)?;
+    // The last one even where it was there: a crash may have come between it and the sync.
+    for above in path.ancestors().skip(1).take(new.max(1)) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        disk.sync_dir(above)?;
+    }
+    Ok(())
 }
 
 /// Writes a small file whole and durably, over an existing one: a reader, also after a power cut,

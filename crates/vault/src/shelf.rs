@@ -80,20 +80,16 @@ impl Shelf {
     /// Makes a shelf in `dir`, which may exist but must hold no shelf. Durable when it returns.
     pub fn create(disk: &Arc<dyn Disk>, dir: &Path, identity: &Identity) -> Result<(), Error> {
         let io = |source| Error::Shelf { path: dir.to_owned(), source };
-        disk.create_dir(dir).map_err(io)?;
+        let disk = disk.as_ref();
+        strongroom_spool::create_folders(disk, dir).map_err(io)?;
         let file = dir.join(IDENTITY);
         let names = disk.list(dir).map_err(io)?;
         if names.iter().any(|name| name == IDENTITY) {
             return Err(Error::ShelfTaken { path: dir.to_owned() });
         }
-        disk.create_dir(&dir.join(LOGS)).map_err(io)?;
+        strongroom_spool::create_folders(disk, &dir.join(LOGS)).map_err(io)?;
         let text = serde_json::to_vec_pretty(identity).expect("an identity is plain JSON");
-        strongroom_spool::write_file(disk.as_ref(), &file, &text).map_err(io)?;
-        disk.sync_dir(dir).map_err(io)?;
-        match dir.parent() {
-            Some(parent) => disk.sync_dir(parent).map_err(io),
-            None => Ok(()),
-        }
+        strongroom_spool::write_file(disk, &file, &text).map_err(io)
     }
 
     /// Opens the shelf of `spec`; the error says what was found in its place.

@@ -7,7 +7,7 @@ use super::read::{self, After, BATCH_PARTS, Batch, Begun, Hashed, Part, QUEUE_BA
 use crate::archive::{now, random_id};
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
-use crate::{Deposit, Error, SEGMENT_BYTES};
+use crate::{Deposit, Error};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -355,7 +355,7 @@ impl Packer<'_> {
                 hashed.push(hasher.recv().map_err(|_| Error::Interrupted)?);
             }
             let held = self.put.as_ref().map_or(0, Put::bytes);
-            let full = held + batch.bytes.len() as u64 > SEGMENT_BYTES;
+            let full = held + batch.bytes.len() as u64 > self.pack.job.archive.segment_bytes();
             if full || self.files.len() + BATCH_PARTS > FILES_MAX {
                 self.close()?;
             }

@@ -49,7 +49,7 @@ impl Context {
     }
 
     fn options(&self) -> Result<Options, Failure> {
-        Ok(Options { data: self.settings.data()?.to_owned() })
+        Ok(Options::new(self.settings.data()?.to_owned()))
     }
 }
 
