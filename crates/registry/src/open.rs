@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -95,7 +96,7 @@ impl Registry {
                 .pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
                 .pragma("wal_autocheckpoint", options.wal_pages_max.to_string())
                 .pragma("journal_size_limit", WAL_BYTES_KEPT_MAX.to_string());
-            let writes = patiently(|| pool(1).connect_with(connect.clone())).await?;
+            let writes = patiently(|| writer(pool(1)).connect_with(connect.clone())).await?;
             migrate(&writes).await?;
             Some(writes)
         };
@@ -128,6 +129,20 @@ impl Registry {
         let writes = self.writes.as_ref().ok_or(Error::ReadOnly)?;
         begin(writes).await
     }
+}
+
+/// A commit that the disk refuses ends the transaction within SQLite, and its connection never learns of
+/// that: it would refuse all work for as long as the process lives. So such a one is given up.
+fn writer(pool: SqlitePoolOptions) -> SqlitePoolOptions {
+    pool.before_acquire(|connection, _| {
+        Box::pin(async move {
+            if connection.is_in_transaction() {
+                // Also what was merely dropped may be rolling back still.
+                connection.ping().await?;
+            }
+            Ok(!connection.is_in_transaction())
+        })
+    })
 }
 
 async fn begin(writes: &SqlitePool) -> Result<Writing, Error> {
