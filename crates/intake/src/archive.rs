@@ -38,6 +38,8 @@ pub struct Options {
     pub data: PathBuf,
     /// What holds the data folder and the shelves; the system's file system but for tests.
     pub disk: Arc<dyn Disk>,
+    /// Where files go that have no name and that nobody outlives: in the data folder, but for tests.
+    pub scratch: PathBuf,
     /// How the registry is opened; a test gives it a disk of its own by the name of a VFS.
     pub registry: strongroom_registry::Options,
     /// Plaintext of a segment as ingest fills it, in bytes. Only tests want smaller ones.
@@ -47,8 +49,13 @@ pub struct Options {
 impl Options {
     /// As it is but for tests: on the system's file system.
     pub fn new(data: PathBuf) -> Options {
-        let registry = Default::default();
-        Options { data, disk: Arc::new(OsDisk), registry, segment_bytes: SEGMENT_BYTES }
+        Options {
+            scratch: data.clone(),
+            data,
+            disk: Arc::new(OsDisk),
+            registry: Default::default(),
+            segment_bytes: SEGMENT_BYTES,
+        }
     }
 }
 
@@ -76,6 +83,7 @@ struct Inner {
     worker: WorkerId,
     keys: Mutex<Option<KeyFile>>,
     writers: Mutex<HashMap<InstitutionId, Arc<Writer>>>,
+    scratch: PathBuf,
     segment_bytes: u64,
     _alive: Held,
 }
@@ -146,6 +154,7 @@ impl Archive {
             worker,
             keys: Mutex::default(),
             writers: Mutex::default(),
+            scratch: options.scratch.clone(),
             segment_bytes: options.segment_bytes,
             _alive: alive,
         };
@@ -177,6 +186,10 @@ impl Archive {
     /// This process, as a worker.
     pub fn worker(&self) -> WorkerId {
         self.inner.worker
+    }
+    /// Where files without a name go.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.inner.scratch
     }
     /// Plaintext of a segment as ingest fills it.
     pub(crate) fn segment_bytes(&self) -> u64 {
