@@ -562,10 +562,7 @@ fn make(
         Vault::create_shelf(disk, &path, &Identity::new(shelf.id, archive, 1, epoch))?;
         shelves.push(shelf);
     }
-    for shelf in &shelves {
-        runtime.block_on(registry.add_shelf(shelf))?;
-    }
-    runtime.block_on(registry.create_archive(archive, epoch, now()))?;
+    runtime.block_on(registry.create_archive(archive, epoch, &shelves, now()))?;
     make_institution(runtime, registry, &mut keys, DEFAULT_INSTITUTION)?;
     let missing = || Error::Internal("the archive was made and is not there".into());
     runtime.block_on(registry.archive())?.ok_or_else(missing)

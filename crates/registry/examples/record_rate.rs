@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let registry = Registry::open(&folder.path().join("registry.db"), Options::default()).await?;
     let now = Time(0);
-    registry.create_archive(ArchiveId([1; 16]), EpochId([1; 16]), now).await?;
+    registry.create_archive(ArchiveId([1; 16]), EpochId([1; 16]), &[], now).await?;
     let id = InstitutionId([1; 16]);
     let institution = Institution {
         id,

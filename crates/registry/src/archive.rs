@@ -11,11 +11,12 @@ use crate::types::{Account, Archive, Institution, Scope, Shelf, ShelfState};
 use crate::{Error, Registry, SETTING_CODING, events};
 
 impl Registry {
-    /// Makes the archive, in its first epoch; `false` where there is one already.
+    /// Makes the archive with its first shelves, in its first epoch; `false` where there is one already.
     pub async fn create_archive(
         &self,
         archive: ArchiveId,
         epoch: EpochId,
+        shelves: &[Shelf],
         now: Time,
     ) -> Result<bool, Error> {
         let mut tx = self.write().await?;
@@ -41,6 +42,9 @@ impl Registry {
         )
         .execute(&mut *tx)
         .await?;
+        for shelf in shelves {
+            add_shelf(&mut tx, shelf).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -188,19 +192,7 @@ impl Registry {
     /// Adds a shelf; [`Error::Conflict`] where its name or id is there already.
     pub async fn add_shelf(&self, shelf: &Shelf) -> Result<(), Error> {
         let mut tx = self.write().await?;
-        sqlx::query(
-            "INSERT INTO shelves (id, name, location, domain, capacity_bytes, state, added)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(&shelf.id.0[..])
-        .bind(&shelf.name)
-        .bind(&shelf.location)
-        .bind(&shelf.domain)
-        .bind(shelf.capacity_bytes.map(int).transpose()?)
-        .bind(shelf.state.word())
-        .bind(shelf.added.0)
-        .execute(&mut *tx)
-        .await?;
+        add_shelf(&mut tx, shelf).await?;
         Ok(tx.commit().await?)
     }
 
@@ -314,6 +306,23 @@ impl Registry {
         tx.commit().await?;
         Ok(told)
     }
+}
+
+async fn add_shelf(connection: &mut SqliteConnection, shelf: &Shelf) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO shelves (id, name, location, domain, capacity_bytes, state, added)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&shelf.id.0[..])
+    .bind(&shelf.name)
+    .bind(&shelf.location)
+    .bind(&shelf.domain)
+    .bind(shelf.capacity_bytes.map(int).transpose()?)
+    .bind(shelf.state.word())
+    .bind(shelf.added.0)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn setting(connection: &mut SqliteConnection, name: &str) -> Result<Option<String>, Error> {

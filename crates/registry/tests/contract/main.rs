@@ -15,7 +15,7 @@ async fn the_archive_and_its_parts_read_back(a: &Registry, b: &Registry) {
     assert!(matches!(a.next_revision().await, Err(Error::NotFound { .. })));
     assert_eq!(a.archive().await.unwrap(), None);
     let world = world(a).await;
-    assert!(!b.create_archive(fresh(), fresh(), NOW).await.unwrap());
+    assert!(!b.create_archive(fresh(), fresh(), &[], NOW).await.unwrap());
     assert_eq!(b.archive().await.unwrap().unwrap().epoch_number, 1);
 
     let local = b.institution_by_name("local").await.unwrap().unwrap();

@@ -28,7 +28,7 @@ pub(crate) struct World {
 }
 
 pub(crate) async fn world(registry: &Registry) -> World {
-    assert!(registry.create_archive(fresh(), fresh(), NOW).await.unwrap());
+    assert!(registry.create_archive(fresh(), fresh(), &[], NOW).await.unwrap());
     let institution = Institution {
         id: fresh(),
         name: "local".into(),
