@@ -320,14 +320,22 @@ impl DiskFile for OsFile {
     }
 }
 
-/// Makes a folder and those above it that are not there, each durable in the one above it.
+/// Makes a folder and those above it that are not there, each durable in the one above it before the next
+/// is made: so a crash leaves at most the last one that is there in doubt, and its name is synced anew.
 pub fn create_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let new = path.ancestors().take_while(|dir| disk.list(dir).is_err()).count();
-    disk.create_dir(path)?;
-    // The last one even where it was there: a crash may have come between it and the sync.
-    for above in path.ancestors().skip(1).take(new.max(1)) {
+    let all = || path.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+    let new = all().take_while(|dir| disk.list(dir).is_err()).count();
+    let mut folders: Vec<&Path> = all().take(new + 1).collect();
+    folders.reverse();
+    for (i, folder) in folders.iter().enumerate() {
+        disk.create_dir(folder)?;
+        let Some(above) = folder.parent() else { continue };
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        disk.sync_dir(above)?;
+        match disk.sync_dir(above) {
+            // A folder that was there, in one that is not ours to look into: we did not make it.
+            Err(e) if e.kind() == ErrorKind::PermissionDenied && i == 0 && new > 0 => {}
+            other => other?,
+        }
     }
     Ok(())
 }

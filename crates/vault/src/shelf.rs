@@ -152,7 +152,8 @@ impl Shelf {
         self.disk.device(&self.spec.path).map_err(io)
     }
 
-    /// This process's writer, begun with the first call: its own logs, appended to by no other.
+    /// This process's writer, begun with the first call, and anew after a failure, as when the disk was
+    /// full: its own logs, appended to by no other.
     pub(crate) fn writer(
         &self,
         epoch: u32,
@@ -160,7 +161,7 @@ impl Shelf {
         random: fn(&mut [u8]),
     ) -> Result<Writer, Error> {
         let mut slot = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(writer) = &*slot {
+        if let Some(writer) = slot.as_ref().filter(|writer| !writer.has_failed()) {
             return Ok(writer.clone());
         }
         let new_id = move || {
