@@ -258,8 +258,10 @@ impl Spread {
         }
         let synced: Vec<Result<(), Error>> = std::thread::scope(|scope| {
             let sync = |target: &Target| match &target.writer {
-                Some(writer) => writer.sync().map_err(|source| target.failed(source)),
-                None => Ok(()),
+                Some(writer) if !planted(writer) => {
+                    writer.sync().map_err(|source| target.failed(source))
+                }
+                _ => Ok(()),
             };
             let running: Vec<_> =
                 self.targets.iter().map(|target| scope.spawn(move || sync(target))).collect();
@@ -299,6 +301,21 @@ impl Spread {
         };
         self.targets.iter().map(placement).collect()
     }
+}
+
+/// Whether the power campaign asked for a bug that it must find: a sync that is left out, or one that
+/// nobody waits for, so that the registry's commit comes first.
+fn planted(_writer: &strongroom_spool::Writer) -> bool {
+    fail::fail_point!("planted.missing-sync", |_| true);
+    fail::fail_point!("planted.early-commit", |_| {
+        let writer = _writer.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            let _ = writer.sync();
+        });
+        true
+    });
+    false
 }
 
 impl Target {

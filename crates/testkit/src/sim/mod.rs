@@ -4,9 +4,9 @@
 //! It is as strict as a file system may be. Contents are durable after a sync of the file alone, names
 //! after a sync of their folder alone. What was not synced when the power is cut survives or vanishes by
 //! the choice of a seed: all of it, none, up to some moment, or any of it; writes tear at sectors, names
-//! and lengths may survive without contents and contents without names. What a failed sync was to write is
-//! partly gone for good, though it can still be read until the power is cut, and no later sync brings it
-//! back, as on Linux.
+//! and lengths may survive without contents and contents without names. What a failed sync of a file was
+//! to write is partly gone for good, though it can still be read until the power is cut, and no later sync
+//! brings it back, as on Linux; names wait for the next sync of their folder, as they do in a journal.
 //!
 //! The clock is the count of operations that change something or sync it: [`Sim::cut_at`] names one, and
 //! what it changes is the last thing that may survive. Then every handle is dead, and everything fails,
@@ -34,7 +34,7 @@ pub struct Sim(Arc<Mutex<State>>);
 /// What fails, once, save [`Fault::NoSpace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// A sync of a file or folder fails, and what it was to write is lost but for what chance kept.
+    /// A sync fails; what it was to write of a file is lost but for what chance kept.
     SyncFails,
     /// A write is cut short and fails.
     WriteFails,
@@ -78,9 +78,15 @@ impl Sim {
         state.cut_at = Some(state.ops + n);
     }
 
+    /// Cuts it at the `n`-th operation on paths of these kinds from now on.
+    pub fn cut_at_kind(&self, kinds: &'static [&'static str], n: u64) {
+        self.state().cut_of = Some((kinds, n));
+    }
+
     /// Cuts it at no operation.
     pub fn cut_never(&self) {
-        self.state().cut_at = None;
+        let mut state = self.state();
+        (state.cut_at, state.cut_of) = (None, None);
     }
 
     /// Whether it has power.

@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) on: bool,
     pub(super) ops: u64,
     pub(super) cut_at: Option<u64>,
+    /// The cut comes at so many further operations of these kinds.
+    pub(super) cut_of: Option<(&'static [&'static str], u64)>,
     pub(super) lies: Option<&'static str>,
     pub(super) counts: Counts,
     nodes: Vec<Node>,
@@ -99,6 +101,7 @@ impl State {
             on: false,
             ops: 0,
             cut_at: None,
+            cut_of: None,
             lies: None,
             counts: Counts::default(),
             nodes: vec![Node::Folder(Folder::default())],
@@ -111,7 +114,7 @@ impl State {
     }
 
     pub(super) fn power_on(&mut self) -> u64 {
-        (self.on, self.cut_at) = (true, None);
+        (self.on, self.cut_at, self.cut_of) = (true, None, None);
         self.boot += 1;
         self.boot
     }
@@ -268,7 +271,7 @@ impl State {
             let folder = self.find(above).ok_or(ErrorKind::NotFound)?;
             set.push((folder, name.to_owned(), *node));
         }
-        let cut = self.tick(boot)?;
+        let cut = self.tick(boot, kind)?;
         for (folder, name, node) in &set {
             lead(&mut self.folder(*folder)?.now, name, *node);
         }
@@ -280,22 +283,20 @@ impl State {
         self.alive(boot)?;
         let node = self.find(path).ok_or(ErrorKind::NotFound)?;
         self.folder(node)?;
-        let cut = self.tick(boot)?;
+        let cut = self.tick(boot, (self.kind_of)(path))?;
         self.cut_if(cut, "sync of folder", (self.kind_of)(path))?;
         if self.lies == Some((self.kind_of)(path)) {
             return Ok(());
         }
-        let fails = self.strikes(Fault::SyncFails, (self.kind_of)(path));
+        if self.strikes(Fault::SyncFails, (self.kind_of)(path)) {
+            return Err(io::Error::other("injected failure of a sync"));
+        }
         let (synced, others) = std::mem::take(&mut self.names)
             .into_iter()
             .partition::<Vec<_>, _>(|change| change.set.iter().any(|(f, ..)| *f == node));
         self.names = others;
-        for change in synced {
-            if !fails || self.random.below(2) == 0 {
-                self.keep(&change);
-            }
-        }
-        if fails { Err(io::Error::other("injected failure of a sync")) } else { Ok(()) }
+        synced.iter().for_each(|change| self.keep(change));
+        Ok(())
     }
 
     fn folder(&mut self, node: usize) -> io::Result<&mut Folder> {
@@ -322,8 +323,8 @@ impl State {
         offset: u64,
         mut bytes: Vec<u8>,
     ) -> io::Result<()> {
-        let cut = self.tick(boot)?;
         let kind = self.file(node).kind;
+        let cut = self.tick(boot, kind)?;
         let longer = offset + bytes.len() as u64 > self.file(node).now.len() as u64;
         let full = longer && self.strikes(Fault::NoSpace, kind);
         let fails = self.strikes(Fault::WriteFails, kind);
@@ -343,18 +344,18 @@ impl State {
     }
 
     pub(super) fn truncate(&mut self, boot: u64, node: usize, len: u64) -> io::Result<()> {
-        let cut = self.tick(boot)?;
+        let kind = self.file(node).kind;
+        let cut = self.tick(boot, kind)?;
         let order = self.ops;
         let file = self.file(node);
         file.now.resize(len as usize, 0);
         file.pending.push(Pending { order, what: Edit::Truncate(len) });
-        let kind = file.kind;
         self.cut_if(cut, "truncate", kind)
     }
 
     pub(super) fn sync(&mut self, boot: u64, node: usize) -> io::Result<()> {
-        let cut = self.tick(boot)?;
         let kind = self.file(node).kind;
+        let cut = self.tick(boot, kind)?;
         self.cut_if(cut, "sync", kind)?;
         if self.lies == Some(kind) {
             return Ok(());
@@ -377,9 +378,15 @@ impl State {
     // The clock, what fails, and the cut.
 
     /// Counts an operation; whether it is the last one.
-    fn tick(&mut self, boot: u64) -> io::Result<bool> {
+    fn tick(&mut self, boot: u64, kind: &'static str) -> io::Result<bool> {
         self.alive(boot)?;
-        let cut = self.cut_at == Some(self.ops);
+        let mut cut = self.cut_at == Some(self.ops);
+        if let Some((kinds, left)) = &mut self.cut_of
+            && kinds.contains(&kind)
+        {
+            cut |= *left == 0;
+            *left = left.saturating_sub(1);
+        }
         self.ops += 1;
         Ok(cut)
     }
@@ -412,7 +419,6 @@ impl State {
             return;
         }
         self.on = false;
-        self.cut_at = None;
         *self.counts.cuts.entry((op, kind)).or_default() += 1;
         let mut kinds: BTreeSet<_> = self.names.iter().map(|change| change.kind).collect();
         for node in &self.nodes {
