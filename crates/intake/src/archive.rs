@@ -57,6 +57,12 @@ impl Options {
             segment_bytes: SEGMENT_BYTES,
         }
     }
+
+    fn has_database(&self) -> bool {
+        // Only SQLite opens its file: closing another handle on it would drop SQLite's locks.
+        let names = self.disk.list(&self.data).unwrap_or_default();
+        names.iter().any(|name| name == DATABASE)
+    }
 }
 
 /// An archive that was opened, or made.
@@ -91,9 +97,7 @@ struct Inner {
 impl Archive {
     /// Opens an archive that exists.
     pub fn open(options: &Options) -> Result<Archive, Error> {
-        // Nobody but SQLite opens its file: closing another handle on it would drop SQLite's locks.
-        let names = options.disk.list(&options.data).unwrap_or_default();
-        if !names.iter().any(|name| name == DATABASE) {
+        if !options.has_database() {
             let name = options.data.display().to_string();
             return Err(Error::NotFound { what: "archive", name });
         }
@@ -102,8 +106,10 @@ impl Archive {
 
     /// Opens an archive, or makes one with two shelves and the institution `local`.
     pub fn open_or_create(options: &Options) -> Result<Opened, Error> {
-        strongroom_vault::create_folders(options.disk.as_ref(), &options.data)
-            .map_err(|source| Error::Unwritable { path: options.data.clone(), source })?;
+        if !options.has_database() {
+            strongroom_vault::create_folders(options.disk.as_ref(), &options.data)
+                .map_err(|source| Error::Unwritable { path: options.data.clone(), source })?;
+        }
         // One process at a time makes or finds the archive; a crash half-way is gone over again.
         let _turn = locks::making(options.disk.as_ref(), &options.data)?;
         Archive::open_in(options, true)
@@ -584,11 +590,9 @@ fn make_institution(
         coding: None,
         created: now(),
     };
-    if runtime.block_on(registry.create_institution(&institution, now()))? {
-        let detail = serde_json::json!({"institution": name});
-        let event = EventDraft { detail, ..EventDraft::new(EventKind::Creation) };
-        runtime.block_on(registry.record_events(public.id, vec![event], now()))?;
-    }
+    let detail = serde_json::json!({"institution": name});
+    let event = EventDraft { detail, ..EventDraft::new(EventKind::Creation) };
+    runtime.block_on(registry.create_institution(&institution, vec![event], now()))?;
     Ok(public.id)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use strongroom_record::WorkerId;
-use strongroom_vault::{Disk, DiskFile, create_folders};
+use strongroom_vault::{Disk, DiskFile};
 
 /// How long to wait before a lock is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -19,7 +19,8 @@ pub(crate) type Held = Arc<dyn DiskFile>;
 pub(crate) fn alive(disk: &dyn Disk, data: &Path, worker: WorkerId) -> Result<Held, Error> {
     let path = alive_path(data, worker);
     let io = |source| Error::Unwritable { path: path.clone(), source };
-    create_folders(disk, &data.join("workers")).map_err(io)?;
+    // Neither is synced: after a power cut nobody is alive, and what was leased lapses.
+    disk.create_dir(&data.join("workers")).map_err(io)?;
     let file = disk.create(&path).map_err(io)?;
     match file.try_lock().map_err(io)? {
         true => Ok(file),

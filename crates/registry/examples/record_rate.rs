@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         coding: None,
         created: now,
     };
-    registry.create_institution(&institution, now).await?;
+    registry.create_institution(&institution, vec![], now).await?;
     let shelf = Shelf {
         id: ShelfId([1; 16]),
         name: "a".into(),

@@ -106,11 +106,12 @@ impl Registry {
         Ok(tx.commit().await?)
     }
 
-    /// Makes an institution, at `now`, with an empty chain of events; `false`, and nothing is
+    /// Makes an institution, at `now`, with the first events of its chain; `false`, and nothing is
     /// changed, where its name or id is there already.
     pub async fn create_institution(
         &self,
         institution: &Institution,
+        events: Vec<EventDraft>,
         now: Time,
     ) -> Result<bool, Error> {
         check_institution(&institution.name)?;
@@ -131,6 +132,7 @@ impl Registry {
             return Ok(false);
         }
         events::begin_chain(&mut tx, institution.id).await?;
+        events::append(&mut tx, institution.id, events, now).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -333,7 +333,7 @@ pub fn create_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         match disk.sync_dir(above) {
             // A folder that was there, in one that is not ours to look into: we did not make it.
-            Err(e) if e.kind() == ErrorKind::PermissionDenied && i == 0 && new > 0 => {}
+            Err(e) if e.kind() == ErrorKind::PermissionDenied && i == 0 => {}
             other => other?,
         }
     }

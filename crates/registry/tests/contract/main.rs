@@ -21,7 +21,7 @@ async fn the_archive_and_its_parts_read_back(a: &Registry, b: &Registry) {
     let local = b.institution_by_name("local").await.unwrap().unwrap();
     assert_eq!(b.institution(world.institution).await.unwrap(), Some(local.clone()));
     let twin = Institution { id: fresh(), ..local.clone() };
-    assert!(!b.create_institution(&twin, NOW).await.unwrap());
+    assert!(!b.create_institution(&twin, vec![], NOW).await.unwrap());
     assert_eq!(b.institutions().await.unwrap(), [local]);
 
     let account = Account {

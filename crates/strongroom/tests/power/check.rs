@@ -179,10 +179,11 @@ impl World {
             return wrong(format!("the chain of events is broken at {at}"));
         }
         let mut seen = BTreeSet::new();
-        let mut accessions = 0;
+        let (mut accessions, mut creations) = (0, 0);
         let of = EventsOf::Institution(local);
         for event in archive.block_on(archive.registry().events(of, 0, 1000))? {
             accessions += usize::from(event.draft.kind == EventKind::Accession);
+            creations += usize::from(event.draft.kind == EventKind::Creation);
             let Some(work) = event.draft.work else { continue };
             if event.draft.outcome != Outcome::Failure
                 && !seen.insert((work, event.draft.kind.word()))
@@ -191,6 +192,9 @@ impl World {
             }
         }
         let versions: usize = self.objects.iter().map(|object| object.versions.len()).sum();
+        if creations != 1 {
+            return wrong(format!("the institution has {creations} events of its making"));
+        }
         match accessions == versions {
             true => Ok(()),
             false => wrong(format!("{accessions} accessions of {versions} versions")),
