@@ -747,6 +747,31 @@ mod sqlite {
     }
 
     #[tokio::test]
+    async fn what_the_disk_refused_is_not_kept_and_keeps_nobody_from_working() {
+        use strongroom_testkit::sim::{Fault, Sim};
+        for fault in [Fault::SyncFails, Fault::WriteFails, Fault::NoSpace] {
+            let sim = Sim::new(1, |path| match path.extension().is_some_and(|e| e == "db-wal") {
+                true => "log",
+                false => "other",
+            });
+            let machine = sim.power_on();
+            let options = Options { vfs: Some(machine.vfs()), ..Options::default() };
+            let registry = Registry::open("/r.db".as_ref(), options).await.unwrap();
+            registry.set_setting("x", "before").await.unwrap();
+            sim.inject(fault, &["log"], 0);
+            let refused = registry.set_setting("x", "refused").await;
+            assert!(refused.is_err(), "{fault:?}");
+            sim.clear_faults();
+            let kept = registry.setting("x").await.unwrap();
+            assert_eq!(kept.as_deref(), Some("before"), "{fault:?}");
+            registry.set_setting("x", "after").await.unwrap();
+            let kept = registry.setting("x").await.unwrap();
+            assert_eq!(kept.as_deref(), Some("after"), "{fault:?}");
+            registry.close().await;
+        }
+    }
+
+    #[tokio::test]
     async fn who_waits_too_long_hears_busy() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("registry.db");

@@ -130,3 +130,136 @@ impl Sim {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use strongroom_spool::{Disk, DiskFile as _, create_folders};
+
+    const SEEDS: u64 = 300;
+
+    fn kind_of(path: &Path) -> &'static str {
+        if path.extension().is_some() { "file" } else { "folder" }
+    }
+
+    fn read(disk: &dyn Disk, path: &str) -> Option<Vec<u8>> {
+        strongroom_spool::read_file(disk, Path::new(path), 1 << 20).ok()
+    }
+
+    /// What `after` finds once the power was cut after `before`, over many seeds.
+    fn survives<T: Ord>(
+        before: impl Fn(&Sim, &Machine),
+        after: impl Fn(&Machine) -> T,
+    ) -> BTreeSet<T> {
+        let once = |seed| {
+            let sim = Sim::new(seed, kind_of);
+            before(&sim, &sim.power_on());
+            sim.cut();
+            after(&sim.power_on())
+        };
+        (0..SEEDS).map(once).collect()
+    }
+
+    #[test]
+    fn what_was_synced_stays_and_what_was_not_may_be_anything() {
+        let file = |machine: &Machine| {
+            create_folders(machine, Path::new("/a")).unwrap();
+            let file = machine.create(Path::new("/a/x.log")).unwrap();
+            file.write_at(0, &[&[1; 1024]]).unwrap();
+            file
+        };
+        let synced = |_: &Sim, machine: &Machine| {
+            file(machine).sync().unwrap();
+            machine.sync_dir(Path::new("/a")).unwrap();
+        };
+        let there = survives(synced, |machine| read(machine, "/a/x.log"));
+        assert_eq!(there, BTreeSet::from([Some(vec![1; 1024])]));
+
+        let unnamed = |_: &Sim, machine: &Machine| file(machine).sync().unwrap();
+        let there = survives(unnamed, |machine| read(machine, "/a/x.log"));
+        assert_eq!(there, BTreeSet::from([None, Some(vec![1; 1024])]));
+
+        let overwritten = |sim: &Sim, machine: &Machine| {
+            synced(sim, machine);
+            let file = machine.open(Path::new("/a/x.log")).unwrap();
+            file.write_at(512, &[&[2; 1024]]).unwrap();
+        };
+        let there = survives(overwritten, |machine| read(machine, "/a/x.log"));
+        assert!(there.iter().flatten().all(|bytes| bytes[..512] == [1; 512]), "synced before");
+        let [old, new] = [[1; 512], [2; 512]];
+        for expected in [
+            [&old[..], &old].concat(),
+            [&old[..], &new].concat(),
+            [&old[..], &new, &new].concat(),
+            [&old[..], &old, &new].concat(),
+            [&old[..], &old, &[0; 512]].concat(),
+        ] {
+            assert!(there.contains(&Some(expected)), "never lost, kept, torn, reordered or grown");
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_is_not_made_good_by_a_later_one() {
+        let before = |sim: &Sim, machine: &Machine| {
+            let file = machine.create(Path::new("/x.log")).unwrap();
+            machine.sync_dir(Path::new("/")).unwrap();
+            file.write_at(0, &[b"lost"]).unwrap();
+            sim.inject(Fault::SyncFails, &["file"], 0);
+            assert!(file.sync().is_err());
+            file.sync().unwrap();
+            assert_eq!(read(machine, "/x.log").unwrap(), b"lost", "it can still be read");
+        };
+        let there = survives(before, |machine| read(machine, "/x.log"));
+        assert!(there.contains(&Some(vec![])), "by chance some of it was kept, or torn: {there:?}");
+    }
+
+    #[test]
+    fn a_cut_kills_what_was_open_and_frees_its_locks() {
+        let sim = Sim::new(1, kind_of);
+        let before = sim.power_on();
+        let file = before.create(Path::new("/x.log")).unwrap();
+        before.sync_dir(Path::new("/")).unwrap();
+        assert!(file.try_lock().unwrap());
+        sim.cut_at(1);
+        file.write_at(0, &[b"a"]).unwrap();
+        assert!(sim.is_on());
+        assert!(file.sync().is_err(), "the operation at which the power goes is not done");
+        assert!(!sim.is_on() && before.list(Path::new("/")).is_err());
+        let after = sim.power_on();
+        assert!(before.open(Path::new("/x.log")).is_err() && file.len().is_err());
+        assert!(after.open(Path::new("/x.log")).unwrap().try_lock().unwrap());
+    }
+
+    #[test]
+    fn new_folders_are_durable_also_when_a_sync_of_them_failed_at_first() {
+        for fails_at in 0..4 {
+            let before = |sim: &Sim, machine: &Machine| {
+                sim.inject(Fault::SyncFails, &[], fails_at);
+                let path = Path::new("/a/b/c");
+                if create_folders(machine, path).is_err() {
+                    create_folders(machine, path).unwrap();
+                }
+            };
+            let there = survives(before, |machine| machine.list(Path::new("/a/b/c")).is_ok());
+            assert_eq!(there, BTreeSet::from([true]), "the sync {fails_at} failed");
+        }
+    }
+
+    #[test]
+    fn space_runs_out_within_a_write_and_comes_back() {
+        let sim = Sim::new(1, kind_of);
+        let machine = sim.power_on();
+        let file = machine.create(Path::new("/x.log")).unwrap();
+        sim.inject(Fault::NoSpace, &["file"], 1);
+        file.write_at(0, &[&[1; 10]]).unwrap();
+        for _ in 0..2 {
+            let error = file.write_at(10, &[&[2; 10]]).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        }
+        assert_eq!(file.len().unwrap(), 15, "half of it was written");
+        file.write_at(0, &[&[3; 10]]).unwrap();
+        sim.clear_faults();
+        file.write_at(10, &[&[2; 10]]).unwrap();
+    }
+}
