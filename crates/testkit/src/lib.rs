@@ -12,6 +12,8 @@
 //! Where something cannot be had, a test says so loudly and is skipped; with `CI=true` it fails, so
 //! that a gate never passes for want of what it should have checked.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod sim;
 
 use std::path::{Path, PathBuf};

@@ -57,6 +57,9 @@ fn main() -> ExitCode {
         let mut world = World::new(seed, args.tell);
         let outcome = world.run();
         tally.add(&world);
+        if tally.seeds % 500 == 0 {
+            eprintln!("{} seeds, {:.0} s", tally.seeds, begun.elapsed().as_secs_f64());
+        }
         if let Err(what) = outcome {
             found = Some(format!("seed {seed}: {what}"));
             break;

@@ -135,7 +135,7 @@ impl Sim {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use strongroom_spool::{Disk, DiskFile as _, create_folders};
+    use strongroom_spool::{Disk, create_folders};
 
     const SEEDS: u64 = 300;
 
