@@ -8,10 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use strongroom_intake::{Error, RepairRequest};
 use strongroom_record::{
-    EventKind, Outcome, Placement, SegmentState, WorkItem, WorkKind, WorkStatus,
+    EventKind, Outcome, Placement, SegmentId, SegmentState, ShelfId, WorkItem, WorkKind, WorkStatus,
 };
-use strongroom_registry::{EventsOf, SegmentsOf, VersionState};
+use strongroom_registry::{EventsOf, Segment, SegmentsOf, VersionState};
 use strongroom_spool::{Found, Location, LogId, ScanOptions, Spool};
+
+/// Rows that are asked of the registry at once.
+const PAGE: u32 = 1000;
 
 impl World {
     /// What was acknowledged of the chain of events is still its beginning.
@@ -60,59 +63,77 @@ impl World {
 
     /// What the registry says of the shelves is what a scan of their logs finds.
     pub(crate) fn check_shelves(&self) -> Result<(), Miss> {
+        // Shelves and reads that fail on purpose tell nothing.
+        if self.injected {
+            return Ok(());
+        }
         let archive = self.archive();
-        let mut on_shelves: BTreeMap<_, BTreeMap<Place, Found>> = BTreeMap::new();
+        if let [missing, ..] = archive.vault().missing() {
+            return wrong(format!("shelf {} is missing: {}", missing.spec.name, missing.why));
+        }
+        let segments = self.segments()?;
+        let mut shards: BTreeMap<SegmentId, usize> = BTreeMap::new();
         for shelf in archive.vault().shelves() {
-            let found = self.scan(&shelf.spec().path.join("logs"))?;
-            let unknown: BTreeSet<[u8; 16]> =
-                found.iter().map(|frame| frame.key[..16].try_into().unwrap()).collect();
-            for segment in unknown {
-                let id = strongroom_record::SegmentId(segment);
-                if archive.block_on(archive.registry().segment(id))?.is_none() {
-                    return wrong(format!("segment {id} stands on a shelf and is not registered"));
+            let mut there = BTreeMap::new();
+            for frame in self.scan(&shelf.spec().path.join("logs"))? {
+                let segment = SegmentId(frame.key[..16].try_into().unwrap());
+                if !segments.contains_key(&segment) {
+                    return wrong(format!("a shelf has {segment}, which is not registered"));
+                }
+                there.insert(place(&frame.location), (segment, frame));
+            }
+            let harmed = Some(&shelf.spec().name) == self.damaged.as_ref();
+            for placement in self.placements_on(shelf.spec().id)? {
+                let (segment, index) = (placement.segment, placement.index);
+                let wanted = &segments[&segment];
+                if wanted.state != SegmentState::Durable || wanted.number != placement.coding {
+                    continue;
+                }
+                *shards.entry(segment).or_default() += 1;
+                let frames = frames_of(&placement.frames);
+                let good = |at: &Location| {
+                    there.get(&place(at)).is_some_and(|(of, frame)| {
+                        *of == segment && frame.payload_ok == Some(true) && frame.key[24] == index
+                    })
+                };
+                let bytes: u64 = frames.iter().map(|at| u64::from(at.len)).sum();
+                if !(harmed || bytes == placement.bytes && frames.iter().all(good)) {
+                    return wrong(format!(
+                        "shard {index} of segment {segment} is registered and not on its shelf"
+                    ));
                 }
             }
-            let found = found.into_iter().map(|frame| (place(&frame.location), frame)).collect();
-            on_shelves.insert(shelf.spec().id, found);
         }
-        if let [missing, ..] = archive.vault().missing() {
-            return match self.injected {
-                true => Ok(()),
-                false => wrong(format!("shelf {} is missing: {}", missing.spec.name, missing.why)),
-            };
+        for segment in segments.values().filter(|s| s.state == SegmentState::Durable) {
+            let shards = shards.get(&segment.id).copied().unwrap_or(0);
+            if shards != usize::from(segment.coding.n()) {
+                return wrong(format!("segment {} has {shards} shards", segment.id));
+            }
         }
-        let harmed = |placement: &Placement| {
-            let name = archive.vault().shelves().iter().find(|s| s.spec().id == placement.shelf);
-            name.is_some_and(|shelf| Some(&shelf.spec().name) == self.damaged.as_ref())
-        };
-        let mut after = None;
+        Ok(())
+    }
+
+    fn segments(&self) -> Result<BTreeMap<SegmentId, Segment>, Miss> {
+        let archive = self.archive();
+        let mut all = BTreeMap::new();
         loop {
-            let page = archive.registry().segments_of(SegmentsOf::All, after, 1000);
-            let page = archive.block_on(page)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.id);
-            for segment in page.iter().filter(|s| s.state == SegmentState::Durable) {
-                let all = archive.block_on(archive.registry().placements(segment.id))?;
-                let all: Vec<_> = all.iter().filter(|p| p.coding == segment.number).collect();
-                if all.len() != usize::from(segment.coding.n()) {
-                    return wrong(format!("segment {} has {} shards", segment.id, all.len()));
-                }
-                for placement in all {
-                    let frames = frames_of(&placement.frames);
-                    let good = |at: &Location| {
-                        on_shelves[&placement.shelf].get(&place(at)).is_some_and(|found| {
-                            found.payload_ok != Some(false) && found.key[..16] == segment.id.0
-                        })
-                    };
-                    let bytes: u64 = frames.iter().map(|at| u64::from(at.len)).sum();
-                    let whole = bytes == placement.bytes && frames.iter().all(good);
-                    if !whole && !harmed(placement) && !self.injected {
-                        return wrong(format!(
-                            "shard {} of segment {} is registered and not on its shelf",
-                            placement.index, segment.id
-                        ));
-                    }
-                }
+            let after = all.keys().next_back().copied();
+            let page = archive.registry().segments_of(SegmentsOf::All, after, PAGE);
+            match archive.block_on(page)? {
+                page if page.is_empty() => return Ok(all),
+                page => all.extend(page.into_iter().map(|segment| (segment.id, segment))),
+            }
+        }
+    }
+
+    fn placements_on(&self, shelf: ShelfId) -> Result<Vec<Placement>, Miss> {
+        let archive = self.archive();
+        let mut all = Vec::new();
+        loop {
+            let page = archive.registry().placements_on(shelf, all.last(), PAGE);
+            match archive.block_on(page)? {
+                page if page.is_empty() => return Ok(all),
+                page => all.extend(page),
             }
         }
     }
@@ -156,8 +177,13 @@ impl World {
             for version in 0..states {
                 self.restore(object, version)?;
             }
+            self.check_versions(object)?;
         }
         self.check_events()?;
+        if let Some(segment) = self.segments()?.values().find(|s| s.state == SegmentState::Writing)
+        {
+            return wrong(format!("segment {} is being written by nobody", segment.id));
+        }
         let archive = self.archive();
         let items =
             archive.block_on(archive.registry().work_list(Default::default(), None, 1000))?;
@@ -168,6 +194,27 @@ impl World {
             Some(item) => wrong(format!("{} is left {}: {}", item.kind, item.status, item.note)),
             None => self.check_accounts(),
         }
+    }
+
+    /// Each version lists each file once, and none is a draft.
+    fn check_versions(&self, object: usize) -> Result<(), Miss> {
+        let archive = self.archive();
+        let Object { name, versions, .. } = &self.objects[object];
+        let found = archive.find_object(name)?;
+        for version in archive.block_on(archive.registry().versions(found.id))? {
+            match version.state {
+                VersionState::Draft => return wrong(format!("{name} has a draft of nobody")),
+                VersionState::Abandoned => continue,
+                VersionState::Published => {}
+            }
+            let files = archive.block_on(archive.registry().files(version.id, 0, PAGE))?;
+            let deposited = files.iter().filter(|file| !file.made).count();
+            let expected = versions[version.number as usize - 1].len();
+            if deposited != expected {
+                return wrong(format!("{name} has {deposited} files instead of {expected}"));
+            }
+        }
+        Ok(())
     }
 
     fn check_events(&self) -> Result<(), Miss> {
@@ -207,8 +254,7 @@ impl World {
         let archive = self.archive();
         let told = archive.block_on(archive.registry().shelf_bytes())?;
         for (shelf, told) in told {
-            let placements = archive.registry().placements_on(shelf, None, 10_000);
-            let live: u64 = archive.block_on(placements)?.iter().map(|p| p.bytes).sum();
+            let live: u64 = self.placements_on(shelf)?.iter().map(|p| p.bytes).sum();
             let path = archive.vault().shelves().iter().find(|s| s.spec().id == shelf);
             let path = path.expect("none is missing").spec().path.join("logs");
             let there: u64 = self.scan(&path)?.iter().map(|f| u64::from(f.location.len)).sum();

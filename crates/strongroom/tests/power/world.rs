@@ -166,7 +166,9 @@ impl World {
             PASSED.store(FAIL_POINTS.len(), Ordering::Relaxed);
             let outcome = self.opened().and_then(|()| once(self));
             let outcome = match outcome {
-                Ok(()) if self.sim.is_on() => self.acknowledge(),
+                Ok(()) if self.sim.is_on() => {
+                    self.acknowledge().and_then(|()| self.check_shelves())
+                }
                 outcome => outcome,
             };
             let on = self.sim.is_on();
