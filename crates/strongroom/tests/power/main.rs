@@ -147,6 +147,7 @@ impl Tally {
         self.seeds += 1;
         self.ops += world.sim.ops();
         let counts = world.sim.counts();
+        add(&mut self.counts.kills, &counts.kills);
         add(&mut self.counts.cuts, &counts.cuts);
         add(&mut self.counts.pending, &counts.pending);
         add(&mut self.counts.faults, &counts.faults);
@@ -155,7 +156,7 @@ impl Tally {
     }
 
     fn print(&self, took: Duration) {
-        let Counts { cuts, pending, faults } = &self.counts;
+        let Counts { kills, cuts, pending, faults } = &self.counts;
         println!("done to its end:");
         self.done.iter().for_each(|(what, n)| println!("{n:>8}  {what}"));
         println!("the power was cut at:");
@@ -167,10 +168,11 @@ impl Tally {
         println!("injected:");
         faults.iter().for_each(|((fault, kind), n)| println!("{n:>8}  {fault:?}, {kind}"));
         println!(
-            "{} seeds, {} operations, {} cuts, {} faults, {:.1} s, {:.1} seeds/s",
+            "{} seeds, {} operations, {} cuts, {} kills, {} faults, {:.1} s, {:.1} seeds/s",
             self.seeds,
             self.ops,
             cuts.values().sum::<u64>(),
+            kills.values().sum::<u64>(),
             faults.values().sum::<u64>(),
             took.as_secs_f64(),
             self.seeds as f64 / took.as_secs_f64().max(0.001)

@@ -218,6 +218,9 @@ impl World {
             }
         }
         if self.draw.below(4) == 0 {
+            self.sim.spare();
+        }
+        if self.draw.below(4) == 0 {
             let kinds = [SHELVES, REGISTRY, &[]][self.draw.below(3) as usize];
             let fault = match self.draw.below(5) {
                 0 | 1 => Fault::SyncFails,

@@ -47,6 +47,8 @@ pub enum Fault {
 /// What happened so far.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
+    /// Ends of processes, by the operation at which they came and what it was done to.
+    pub kills: BTreeMap<(&'static str, &'static str), u64>,
     /// Cuts, by the operation at which they came and what it was done to.
     pub cuts: BTreeMap<(&'static str, &'static str), u64>,
     /// Cuts while something of this kind was written and not synced.
@@ -83,10 +85,16 @@ impl Sim {
         self.state().cut_of = Some((kinds, n));
     }
 
+    /// Makes of the next cut the end of the process alone: what it wrote and did not sync stays, and can
+    /// still be lost with a later cut.
+    pub fn spare(&self) {
+        self.state().spares = true;
+    }
+
     /// Cuts it at no operation.
     pub fn cut_never(&self) {
         let mut state = self.state();
-        (state.cut_at, state.cut_of) = (None, None);
+        (state.cut_at, state.cut_of, state.spares) = (None, None, false);
     }
 
     /// Whether it has power.

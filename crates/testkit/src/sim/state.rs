@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) cut_at: Option<u64>,
     /// The cut comes at so many further operations of these kinds.
     pub(super) cut_of: Option<(&'static [&'static str], u64)>,
+    /// What comes is the end of the process only: what it wrote stays, synced or not.
+    pub(super) spares: bool,
     pub(super) lies: Option<&'static str>,
     pub(super) counts: Counts,
     nodes: Vec<Node>,
@@ -102,6 +104,7 @@ impl State {
             ops: 0,
             cut_at: None,
             cut_of: None,
+            spares: false,
             lies: None,
             counts: Counts::default(),
             nodes: vec![Node::Folder(Folder::default())],
@@ -114,7 +117,7 @@ impl State {
     }
 
     pub(super) fn power_on(&mut self) -> u64 {
-        (self.on, self.cut_at, self.cut_of) = (true, None, None);
+        (self.on, self.cut_at, self.cut_of, self.spares) = (true, None, None, false);
         self.boot += 1;
         self.boot
     }
@@ -419,6 +422,10 @@ impl State {
             return;
         }
         self.on = false;
+        if self.spares {
+            *self.counts.kills.entry((op, kind)).or_default() += 1;
+            return self.forget_process();
+        }
         *self.counts.cuts.entry((op, kind)).or_default() += 1;
         let mut kinds: BTreeSet<_> = self.names.iter().map(|change| change.kind).collect();
         for node in &self.nodes {
@@ -434,8 +441,20 @@ impl State {
         self.settle();
     }
 
+    /// Locks and shared memory go with the process that had them.
+    fn forget_process(&mut self) {
+        for node in &mut self.nodes {
+            if let Node::File(file) = node {
+                file.locked_by = None;
+                file.levels.clear();
+                file.shared_memory = Default::default();
+            }
+        }
+    }
+
     /// Decides what survives.
     fn settle(&mut self) {
+        self.forget_process();
         let mut random = Random(self.random.draw());
         let sector = [512, 4096][random.below(2) as usize];
         let orders = (self.names.iter().map(|change| change.order)).chain(
@@ -474,9 +493,6 @@ impl State {
                 }
                 Node::File(file) => file,
             };
-            file.locked_by = None;
-            file.levels.clear();
-            file.shared_memory = Default::default();
             if file.pending.is_empty() && file.now.len() == file.durable.len() {
                 // After a failed sync they may differ all the same.
                 file.now.copy_from_slice(&file.durable);

@@ -1,7 +1,7 @@
 //! The simulated disk as a file system of SQLite (<https://www.sqlite.org/vfs.html>): all that is unsafe.
 //!
-//! It does what SQLite's own for Unix does: a journal or log that was made is followed, at its first sync,
-//! by a sync of its folder; overwriting never harms neighbouring bytes (`POWERSAFE_OVERWRITE`). The memory
+//! It does what SQLite's own for Unix does: the first sync of a journal or log that it opens to write is followed
+//! by one of its folder; overwriting never harms neighbouring bytes (`POWERSAFE_OVERWRITE`). The memory
 //! that connections share for the write-ahead log is memory of this process, and is gone with the power.
 
 use super::Sim;
@@ -221,14 +221,12 @@ unsafe extern "C" fn open(
     };
     let Ok(sim) = app.sim() else { return sqlite::SQLITE_CANTOPEN };
     let mut state = sim.state();
-    let mut made = false;
     let node = match path {
         None => state.create_unnamed(app.boot),
         Some(path) => match state.find_file(app.boot, path) {
             Err(e)
                 if e.kind() == ErrorKind::NotFound && flags & sqlite::SQLITE_OPEN_CREATE != 0 =>
             {
-                made = true;
                 state.create(app.boot, path)
             }
             Ok(_) if flags & sqlite::SQLITE_OPEN_EXCLUSIVE != 0 => {
@@ -244,7 +242,7 @@ unsafe extern "C" fn open(
     let own = Own {
         handle: Handle { sim: sim.clone(), boot: app.boot, node, id: state.new_handle() },
         sync_folder: path
-            .filter(|_| made && flags & journals != 0)
+            .filter(|_| flags & journals != 0 && flags & sqlite::SQLITE_OPEN_CREATE != 0)
             .and_then(|path| path.parent().map(Path::to_owned)),
         delete_on_close: path
             .filter(|_| flags & sqlite::SQLITE_OPEN_DELETEONCLOSE != 0)
