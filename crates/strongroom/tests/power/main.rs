@@ -8,7 +8,8 @@
 //! cargo test -p strongroom --features failpoints --test power -- --seeds 5000
 //!     [--from N]      the first seed; each is a small archive and a series of actions
 //!     [--seed N]      this seed alone, telling what it does
-//!     [--plant BUG]   missing-sync or early-commit: the campaign fails unless it finds the bug
+//!     [--plant BUG]   the campaign fails unless it finds the bug: missing-sync (of a shelf), early-commit
+//!                     (the registry's, before the shelves' syncs), lost-folder-sync (by the disk)
 //! ```
 //!
 //! A seed decides what is done, at which operation the power goes and what survives. Identifiers, keys and
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         fail::cfg_callback(*moment, move || PASSED.store(i, Ordering::Relaxed)).unwrap();
     }
     if let Some(bug) = &args.plant {
+        // The last is the disk's.
         fail::cfg(format!("planted.{bug}"), "return").unwrap();
     }
     let begun = Instant::now();
@@ -55,6 +57,9 @@ fn main() -> ExitCode {
         SEED.store(seed, Ordering::Relaxed);
         BEGAN.store(begun.elapsed().as_secs(), Ordering::Relaxed);
         let mut world = World::new(seed, args.tell);
+        if args.plant.as_deref() == Some("lost-folder-sync") {
+            world.sim.lie_about_syncs_of("logs");
+        }
         let outcome = world.run();
         tally.add(&world);
         if tally.seeds % 500 == 0 {

@@ -271,7 +271,13 @@ impl World {
             segment_bytes: SEGMENT_BYTES,
             ..Options::new(DATA.into())
         };
-        self.archive = Some(Archive::open_or_create(&options)?.archive);
+        let archive = Archive::open_or_create(&options)?.archive;
+        let missing = archive.vault().missing().first().map(|missing| missing.why.clone());
+        self.archive = Some(archive);
+        if let (Some(why), true) = (missing, self.injected) {
+            self.close();
+            return Err(Error::Internal(why).into());
+        }
         self.check_head()?;
         self.check_shelves()?;
         self.release_leases()?;
@@ -424,7 +430,11 @@ impl World {
         let item = self.archive().repair(&RepairRequest::default())?;
         let item = self.work(item.id)?;
         if item.report["lost"].as_array().is_none_or(|lost| !lost.is_empty()) {
-            return wrong(format!("segments are lost: {}", item.report["lost"]));
+            let what = format!("segments are lost: {}", item.report["lost"]);
+            return match self.injected {
+                true => Err(Error::Internal(what).into()),
+                false => wrong(what),
+            };
         }
         if self.fixity()? > 0 && !self.injected {
             return wrong("shards are bad after a repair");
