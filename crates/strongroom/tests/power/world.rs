@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) injected: bool,
     /// The end of the chain of events, as it was acknowledged last.
     pub(crate) head: (u64, [u8; 32]),
+    /// Whether another process helps.
+    helped: bool,
     names: u64,
     wal_pages: u32,
     pub(crate) done: BTreeMap<&'static str, u64>,
@@ -116,6 +118,7 @@ impl World {
             damaged: None,
             injected: false,
             head: (0, [0; 32]),
+            helped: false,
             names: 0,
             wal_pages: [10, 50, 200, 4000][draw.below(4) as usize],
             done: BTreeMap::new(),
@@ -217,6 +220,7 @@ impl World {
                 }
             }
         }
+        self.helped = self.draw.below(8) == 0;
         if self.draw.below(4) == 0 {
             self.sim.spare();
         }
@@ -236,7 +240,7 @@ impl World {
 
     fn calm(&mut self) {
         self.sim.clear_faults();
-        self.injected = false;
+        (self.injected, self.helped) = (false, false);
     }
 
     /// After a cut.
@@ -259,19 +263,7 @@ impl World {
         if self.archive.is_some() {
             return Ok(());
         }
-        let options = Options {
-            disk: Arc::new(self.machine.clone()),
-            registry: strongroom_registry::Options {
-                vfs: Some(self.machine.vfs()),
-                busy_seconds_max: 5,
-                wal_pages_max: self.wal_pages,
-                ..Default::default()
-            },
-            scratch: self.place.path().into(),
-            segment_bytes: SEGMENT_BYTES,
-            ..Options::new(DATA.into())
-        };
-        let archive = Archive::open_or_create(&options)?.archive;
+        let archive = Archive::open_or_create(&self.options())?.archive;
         let missing = archive.vault().missing().first().map(|missing| missing.why.clone());
         self.archive = Some(archive);
         if let (Some(why), true) = (missing, self.injected) {
@@ -290,6 +282,21 @@ impl World {
         match bad {
             Some(error) => Err(error.into()),
             None => self.check_listed(),
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            disk: Arc::new(self.machine.clone()),
+            registry: strongroom_registry::Options {
+                vfs: Some(self.machine.vfs()),
+                busy_seconds_max: 5,
+                wal_pages_max: self.wal_pages,
+                ..Default::default()
+            },
+            scratch: self.place.path().into(),
+            segment_bytes: SEGMENT_BYTES,
+            ..Options::new(DATA.into())
         }
     }
 
@@ -369,14 +376,33 @@ impl World {
         }
     }
 
-    /// Works on an item to its end.
+    /// Works on an item to its end; where it is so drawn, with another process beside this one.
     pub(crate) fn work(&self, id: WorkId) -> Result<WorkItem, Miss> {
-        let ended = self.runner().run_one(id)?;
+        let (ended, helped) = std::thread::scope(|scope| {
+            let helper = self.helped.then(|| scope.spawn(|| self.help()));
+            let ended = self.runner().run_one(id);
+            (ended, helper.map_or(Ok(()), |helper| helper.join().expect("it does not panic")))
+        });
+        let ended = ended?;
+        helped?;
         match (ended.item.status, ended.error) {
             (WorkStatus::Succeeded, None) => Ok(ended.item),
             (_, Some(error)) => Err(error.into()),
+            // What the other process met.
+            (WorkStatus::Trouble, None) if self.injected => {
+                Err(Error::Internal(ended.item.note).into())
+            }
             (status, None) => wrong(format!("{} ends as {status}", ended.item.kind)),
         }
+    }
+
+    /// As another process on the same machine: does what is queued.
+    fn help(&self) -> Result<(), Error> {
+        let archive = Archive::open(&self.options())?;
+        let runner = Runner::new(&archive, Stop::default(), Arc::new(()));
+        let done = runner.run_all(false, &mut |_| Ok(()));
+        archive.block_on(archive.registry().clone().close());
+        done
     }
 
     pub(crate) fn restore(&mut self, object: usize, version: usize) -> Result<(), Miss> {
