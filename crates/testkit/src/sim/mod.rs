@@ -86,7 +86,9 @@ impl Sim {
     }
 
     /// Makes of the next cut the end of the process alone: what it wrote and did not sync stays, and can
-    /// still be lost with a later cut.
+    /// still be lost with a later cut. After a failed sync it is a cut all the same: the next process would
+    /// find in the system's memory what is not on the disk, and no program that reads through that memory
+    /// can tell.
     pub fn spare(&self) {
         self.state().spares = true;
     }

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) cut_of: Option<(&'static [&'static str], u64)>,
     /// What comes is the end of the process only: what it wrote stays, synced or not.
     pub(super) spares: bool,
+    /// Whether a failed sync left in memory what is not on the disk.
+    forgot: bool,
     pub(super) lies: Option<&'static str>,
     pub(super) counts: Counts,
     nodes: Vec<Node>,
@@ -105,6 +107,7 @@ impl State {
             cut_at: None,
             cut_of: None,
             spares: false,
+            forgot: false,
             lies: None,
             counts: Counts::default(),
             nodes: vec![Node::Folder(Folder::default())],
@@ -370,6 +373,7 @@ impl State {
             pending.iter().for_each(|pending| apply(durable, &pending.what));
             return Ok(());
         }
+        self.forgot = true;
         let mut random = Random(self.random.draw());
         let durable = &mut self.file(node).durable;
         for Pending { what, .. } in &pending {
@@ -422,7 +426,7 @@ impl State {
             return;
         }
         self.on = false;
-        if self.spares {
+        if self.spares && !self.forgot {
             *self.counts.kills.entry((op, kind)).or_default() += 1;
             return self.forget_process();
         }
@@ -455,6 +459,7 @@ impl State {
     /// Decides what survives.
     fn settle(&mut self) {
         self.forget_process();
+        self.forgot = false;
         let mut random = Random(self.random.draw());
         let sector = [512, 4096][random.below(2) as usize];
         let orders = (self.names.iter().map(|change| change.order)).chain(
