@@ -1,5 +1,6 @@
 //! An archive: its registry, vault and keys, joined; and what can be asked of it.
 
+use crate::keys::PublicKey;
 use crate::locks::{self, Held};
 use crate::{
     Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest,
@@ -16,8 +17,8 @@ use strongroom_record::{
     ShelfId, Stage, Time, WorkId, WorkItem, WorkKind, WorkStatus, WorkerId,
 };
 use strongroom_registry::{
-    IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState, Version,
-    VersionState, WorkFilter,
+    ARCHIVE_NAME, IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState,
+    Version, VersionState, WorkFilter,
 };
 use strongroom_vault::keys::{SealingPublic, SecretKeys, Writer};
 use strongroom_vault::{Disk, Identity, OsDisk, ShelfSpec, Vault};
@@ -58,7 +59,7 @@ impl Options {
         }
     }
 
-    fn has_database(&self) -> bool {
+    pub(crate) fn has_database(&self) -> bool {
         // Only SQLite opens its file: closing another handle on it would drop SQLite's locks.
         let names = self.disk.list(&self.data).unwrap_or_default();
         names.iter().any(|name| name == DATABASE)
@@ -86,6 +87,9 @@ struct Inner {
     registry: Registry,
     vault: Vault,
     id: ArchiveId,
+    epoch: u32,
+    /// Why nothing may be written, where that is so.
+    behind: Option<String>,
     worker: WorkerId,
     keys: Mutex<Option<KeyFile>>,
     writers: Mutex<HashMap<InstitutionId, Arc<Writer>>>,
@@ -150,6 +154,17 @@ impl Archive {
                 random,
             },
         );
+        let behind = behind(&runtime, &registry, &vault, known.epoch_number)?;
+        let registry = match &behind {
+            None => registry,
+            Some(why) => {
+                tracing::error!(why, "the registry is older than its shelves: nothing is written");
+                runtime.block_on(registry.close());
+                let options =
+                    strongroom_registry::Options { read_only: true, ..options.registry.clone() };
+                runtime.block_on(Registry::open(&database, options))?
+            }
+        };
         let inner = Inner {
             data,
             key_path,
@@ -157,6 +172,8 @@ impl Archive {
             registry,
             vault,
             id: known.id,
+            epoch: known.epoch_number,
+            behind,
             worker,
             keys: Mutex::default(),
             writers: Mutex::default(),
@@ -165,7 +182,10 @@ impl Archive {
             _alive: alive,
         };
         let archive = Archive { inner: Arc::new(inner) };
-        archive.free_the_dead()?;
+        if archive.behind().is_none() {
+            archive.free_the_dead()?;
+            archive.ensure_own_institution()?;
+        }
         Ok(Opened { archive, created })
     }
 
@@ -180,6 +200,15 @@ impl Archive {
     /// Its id.
     pub fn id(&self) -> ArchiveId {
         self.inner.id
+    }
+    /// The number of the present life of its registry.
+    pub fn epoch(&self) -> u32 {
+        self.inner.epoch
+    }
+    /// Why the registry was opened read-only: shelves tell of more than it knows. `None` where all is
+    /// as it should be.
+    pub fn behind(&self) -> Option<&str> {
+        self.inner.behind.as_deref()
     }
     /// The registry.
     pub fn registry(&self) -> &Registry {
@@ -319,7 +348,29 @@ impl Archive {
         let identity = Identity::new(shelf.id, archive.id, archive.epoch_number, archive.epoch);
         Vault::create_shelf(self.vault().disk(), &path, &identity)?;
         self.block_on(self.registry().add_shelf(&shelf))?;
+        self.note(serde_json::json!({"shelf": shelf.id, "name": name, "change": "added"}))?;
         Ok(shelf)
+    }
+
+    /// Tells of a change of shelves, accounts or settings in the archive's own chain of events.
+    pub(crate) fn note(&self, detail: serde_json::Value) -> Result<(), Error> {
+        let own = self.block_on(self.registry().institution_by_name(ARCHIVE_NAME))?;
+        let Some(own) = own else { return Ok(()) }; // an archive whose key is elsewhere
+        let event = EventDraft { detail, ..EventDraft::new(EventKind::Administration) };
+        self.block_on(self.registry().record_events(own.id, vec![event], now()))?;
+        Ok(())
+    }
+
+    /// Archives that were made before journals get a chain of events of their own when the key is there.
+    fn ensure_own_institution(&self) -> Result<(), Error> {
+        if self.block_on(self.registry().institution_by_name(ARCHIVE_NAME))?.is_some() {
+            return Ok(());
+        }
+        match self.with_keys(|keys| keys.archive_public()) {
+            Ok(public) => make_own_institution(&self.inner.runtime, self.registry(), &public),
+            Err(Error::Key { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sets a policy, and queues coding anew what is stored already.
@@ -485,7 +536,7 @@ impl Archive {
         self.queue(kind, institution, object, Some(key), request)
     }
 
-    fn queue(
+    pub(crate) fn queue(
         &self,
         kind: WorkKind,
         institution: InstitutionId,
@@ -516,6 +567,9 @@ impl Archive {
 
     /// Frees the work of processes of this machine that are dead, so that nobody waits for leases.
     pub(crate) fn free_the_dead(&self) -> Result<(), Error> {
+        if self.behind().is_some() {
+            return Ok(());
+        }
         let filter = strongroom_registry::WorkFilter {
             status: Some(WorkStatus::Running),
             ..Default::default()
@@ -569,9 +623,47 @@ fn make(
         shelves.push(shelf);
     }
     runtime.block_on(registry.create_archive(archive, epoch, &shelves, now()))?;
+    make_own_institution(runtime, registry, &keys.archive_public()?)?;
     make_institution(runtime, registry, &mut keys, DEFAULT_INSTITUTION)?;
     let missing = || Error::Internal("the archive was made and is not there".into());
     runtime.block_on(registry.archive())?.ok_or_else(missing)
+}
+
+/// The institution under which the archive's own events and journals stand.
+pub(crate) fn make_own_institution(
+    runtime: &tokio::runtime::Runtime,
+    registry: &Registry,
+    public: &PublicKey,
+) -> Result<(), Error> {
+    let keys = public.seal_to.to_bytes();
+    let event = EventDraft::new(EventKind::Creation);
+    runtime.block_on(registry.create_archive_institution(public.id, &keys, vec![event], now()))?;
+    Ok(())
+}
+
+/// Whether a shelf tells of a later life of the registry, or of journals that it does not know.
+fn behind(
+    runtime: &tokio::runtime::Runtime,
+    registry: &Registry,
+    vault: &Vault,
+    epoch: u32,
+) -> Result<Option<String>, Error> {
+    for shelf in vault.shelves() {
+        let told = shelf.identity().epoch_number;
+        if told > epoch {
+            return Ok(Some(format!(
+                "shelf `{}` was told of epoch {told}, and this registry is of epoch {epoch}",
+                shelf.spec().name
+            )));
+        }
+    }
+    // Shelves are asked before the registry: another process may just be keeping a journal.
+    let heads: Vec<_> = (vault.shelves().iter())
+        .flat_map(|shelf| shelf.heads().into_iter().map(|head| (shelf.spec().name.clone(), head)))
+        .collect();
+    crate::journal::behind(&heads, |institution| {
+        Ok(runtime.block_on(registry.last_journal(institution))?)
+    })
 }
 
 fn make_institution(
@@ -614,7 +706,7 @@ fn new_shelf(
     })
 }
 
-fn spec(shelf: &Shelf) -> Option<ShelfSpec> {
+pub(crate) fn spec(shelf: &Shelf) -> Option<ShelfSpec> {
     (shelf.state != ShelfState::Retired).then(|| ShelfSpec {
         id: shelf.id,
         name: shelf.name.clone(),

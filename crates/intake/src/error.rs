@@ -61,6 +61,8 @@ codes! {
     Interrupted = "interrupted", "Run the same command again: it goes on where it was.";
     /// The registry could not be read or written.
     Registry = "registry", "Look at the disk under the data folder; nothing was half recorded.";
+    /// The registry is older than what the shelves tell of it.
+    RegistryBehind = "registry-behind", "Run `strongroom rebuild`: it takes what is newer from the shelves; until then nothing is written.";
     /// Something that should not be.
     Internal = "internal", "Report it, with the message.";
 }
@@ -212,6 +214,7 @@ impl Error {
             Error::Registry(strongroom_registry::Error::Newer { .. }) => Code::Newer,
             Error::Registry(strongroom_registry::Error::LeaseLost { .. }) => Code::LeaseLost,
             Error::Registry(strongroom_registry::Error::NotFound { .. }) => Code::NotFound,
+            Error::Registry(strongroom_registry::Error::ReadOnly) => Code::RegistryBehind,
             Error::Registry(_) => Code::Registry,
             Error::Key { .. } => Code::Key,
             Error::Newer { .. } => Code::Newer,

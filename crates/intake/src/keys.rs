@@ -2,6 +2,7 @@
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const BYTES_MAX: u64 = 16 << 20;
 /// only an archive that stands still for so long ever sees its end.
 const CERTIFICATE_SECONDS: i64 = 10 * 366 * 86_400;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     magic: String,
     format: u32,
@@ -115,6 +116,24 @@ impl KeyFile {
         Ok(KeyFile { disk, path: path.to_owned(), stored })
     }
 
+    /// Writes the same keys to another place, durably.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        let (disk, stored) = (self.disk.clone(), self.stored.clone());
+        KeyFile { disk, path: path.to_owned(), stored }.write()
+    }
+
+    /// The name and public half of each institution's key.
+    pub(crate) fn institutions(&self) -> Result<Vec<(String, PublicKey)>, Error> {
+        let one = |key: &StoredKey| Ok((key.name.clone(), self.public(key)?));
+        self.stored.institutions.iter().map(one).collect()
+    }
+
+    /// All seeds of all institutions, the archive's own among them.
+    pub(crate) fn all_secrets(&self) -> Result<HashMap<InstitutionId, SecretKeys>, Error> {
+        let keys = self.stored.institutions.iter().chain([&self.stored.archive_key]);
+        keys.map(|key| Ok((key.id, self.secrets(key.id)?))).collect()
+    }
+
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
@@ -142,6 +161,11 @@ impl KeyFile {
     /// The public half of an institution's present key.
     pub(crate) fn public_of(&self, id: InstitutionId) -> Result<PublicKey, Error> {
         self.public(self.key(id)?)
+    }
+
+    /// The public half of the archive's own key.
+    pub(crate) fn archive_public(&self) -> Result<PublicKey, Error> {
+        self.public(&self.stored.archive_key)
     }
 
     /// All seeds of an institution, by generation.
@@ -178,7 +202,8 @@ impl KeyFile {
     }
 
     fn key(&self, id: InstitutionId) -> Result<&StoredKey, Error> {
-        (self.stored.institutions.iter().find(|k| k.id == id))
+        let mut keys = self.stored.institutions.iter().chain([&self.stored.archive_key]);
+        keys.find(|k| k.id == id)
             .ok_or_else(|| self.bad(&format!("it has no key of institution {id}")))
     }
 

@@ -50,9 +50,12 @@ mod archive;
 mod error;
 mod fixity;
 mod ingest;
+mod journal;
 mod keys;
+mod lines;
 mod locks;
 mod progress;
+mod rebuild;
 mod record;
 mod request;
 mod restore;
@@ -63,6 +66,7 @@ pub use archive::{Archive, Opened, Options};
 pub use error::{Code, Error};
 pub use keys::KeyFile;
 pub use progress::Progress;
+pub use rebuild::{RebuildRequest, Rebuilt, look_at_lines, rebuild};
 pub use request::{Deposit, FixityRequest, Form, RecodeRequest, RepairRequest, RestoreRequest};
 pub use restore::read_file;
 pub use runner::{Ended, Runner, Stop};
@@ -92,11 +96,20 @@ pub const FAIL_POINTS: &[&str] = &[
     "repair.done",
     "recode.coded",
     "recode.done",
+    "rebuild.searched",
+    "rebuild.journals",
+    "rebuild.records",
+    "rebuild.segments",
+    "rebuild.shelves-told",
+    "rebuild.whole",
+    "rebuild.named",
     "restore.begun",
     "restore.synced",
     "restore.written",
     "restore.whole",
     "restore.renamed",
+    "journal.stored",
+    "journal.kept",
 ];
 
 /// A lease lasts so long without renewal, in seconds.

@@ -1,20 +1,17 @@
 //! The record of a version: JSON Lines, sealed in segments of its own, the head last.
 
 use crate::Error;
-use crate::archive::{now, random_id};
 use crate::ingest::each_file;
+use crate::lines::Lines;
 use crate::runner::Job;
 use serde_json::{Value, json};
-use strongroom_digest::{Algorithm, Hasher};
-use strongroom_record::json::canonical;
 use strongroom_record::{MerkleRoot, ObjectName, SegmentId, SegmentKind, Sha256, VersionId};
-use strongroom_registry::{Batch, DurableSegment, EventsOf, NewSegment};
-use strongroom_vault::{Put, PutSpec, Stored};
+use strongroom_registry::EventsOf;
 
-/// Plaintext of one part at most.
-const PART_BYTES: u64 = 32 << 20;
-/// A line is never longer; further extents of a file go on in further lines.
-const LINE_BYTES_MAX: usize = 1 << 20;
+/// What a part says first of itself.
+pub(crate) const PART: &str = "version record";
+/// What a head says.
+pub(crate) const HEAD: &str = "version record head";
 /// Extents of one line, so that it stays below the bound.
 const LINE_EXTENTS: usize = 8000;
 
@@ -47,7 +44,7 @@ pub(crate) fn store(
         "revision": [revision.0.to_string(), revision.1.to_string()],
         "bag": bag,
     });
-    let mut parts = Parts { job, version, about, put: None, hasher: None, stored: Vec::new() };
+    let mut parts = Lines::new(job, SegmentKind::Record, Some(version), PART, about);
     if let Some(object) = job.item.object {
         let mut after = 0;
         loop {
@@ -76,122 +73,9 @@ pub(crate) fn store(
         }
         Ok(())
     })?;
-    parts.end()?;
-    let listed: Vec<_> = parts.stored.iter().map(|(id, sha256)| json!([id, sha256])).collect();
-    let mut head = parts.about.clone();
-    head["strongroom"] = "version record head".into();
-    head["parts"] = listed.into();
-    head["files"] = root.count.to_string().into();
-    head["files_root"] = root.root.to_string().into();
-    head["hash"] = "sha256".into();
-    let text = line_of(&head)?;
-    let (head, _) = parts.whole(&text)?;
-    Ok(Recorded { head, sha256: Sha256::of(&text), revision })
-}
-
-/// The record's text, cut into segments.
-struct Parts<'a> {
-    job: &'a Job<'a>,
-    version: VersionId,
-    /// What each segment says first of itself.
-    about: Value,
-    put: Option<Put>,
-    hasher: Option<Hasher>,
-    stored: Vec<(SegmentId, Sha256)>,
-}
-
-impl Parts<'_> {
-    fn line(&mut self, value: &Value) -> Result<(), Error> {
-        let text = line_of(value)?;
-        if self.put.as_ref().is_some_and(|put| put.bytes() + text.len() as u64 > PART_BYTES) {
-            self.end()?;
-        }
-        if self.put.is_none() {
-            let mut first = self.about.clone();
-            first["strongroom"] = "version record".into();
-            first["part"] = self.stored.len().into();
-            self.put = Some(self.begin()?);
-            self.hasher = Some(Hasher::new(Algorithm::Sha256));
-            let first = line_of(&first)?;
-            self.push(&first)?;
-        }
-        self.push(&text)
-    }
-
-    fn push(&mut self, text: &[u8]) -> Result<(), Error> {
-        if let (Some(put), Some(hasher)) = (&mut self.put, &mut self.hasher) {
-            hasher.update(text);
-            put.push(text)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the present part.
-    fn end(&mut self) -> Result<(), Error> {
-        let (Some(put), Some(hasher)) = (self.put.take(), self.hasher.take()) else {
-            return Ok(());
-        };
-        let sha256 = Sha256::from_slice(hasher.finish().as_bytes())?;
-        let id = self.commit(put)?;
-        self.stored.push((id, sha256));
-        Ok(())
-    }
-
-    /// A segment of one text.
-    fn whole(&mut self, text: &[u8]) -> Result<(SegmentId, Sha256), Error> {
-        let mut put = self.begin()?;
-        put.push(text)?;
-        Ok((self.commit(put)?, Sha256::of(text)))
-    }
-
-    fn begin(&self) -> Result<Put, Error> {
-        let (job, archive) = (self.job, self.job.archive);
-        let institution = job.item.institution;
-        let registry = archive.registry();
-        let (generation, seal_to) = archive.seal_to(institution)?;
-        let coding = archive.block_on(registry.coding_for(job.item.object, institution))?;
-        let number = archive.block_on(registry.next_coding_number())?;
-        let segment = SegmentId(random_id());
-        let begin = NewSegment {
-            id: segment,
-            version: Some(self.version),
-            object: job.item.object,
-            institution,
-            kind: SegmentKind::Record,
-            generation,
-            coding,
-            number,
-        };
-        job.commit(Batch { begin_segments: vec![begin], ..Batch::default() })?;
-        let accept_degraded =
-            job.item.request.get("accept_degraded").and_then(Value::as_bool).unwrap_or(false);
-        Ok(archive.vault().put(PutSpec {
-            segment,
-            kind: SegmentKind::Record,
-            institution,
-            generation,
-            seal_to,
-            coding,
-            number,
-            accept_degraded,
-        }))
-    }
-
-    fn commit(&self, put: Put) -> Result<SegmentId, Error> {
-        let writer = self.job.archive.writer(self.job.item.institution)?;
-        let Stored { segment, bytes, coding, number, placements } = put.finish(&writer, now())?;
-        let durable = DurableSegment { id: segment, bytes, coding, number, placements };
-        fail::fail_point!("deposit.record-part-synced");
-        self.job.commit(Batch { durable: vec![durable], ..Batch::default() })?;
-        Ok(segment)
-    }
-}
-
-fn line_of(value: &Value) -> Result<Vec<u8>, Error> {
-    let mut text = canonical(value)?;
-    text.push(b'\n');
-    match text.len() <= LINE_BYTES_MAX {
-        true => Ok(text),
-        false => Err(Error::Internal(format!("a record's line of {} bytes", text.len()))),
-    }
+    let (head, sha256) = parts.finish(HEAD, |head| {
+        head["files"] = root.count.to_string().into();
+        head["files_root"] = root.root.to_string().into();
+    })?;
+    Ok(Recorded { head, sha256, revision })
 }

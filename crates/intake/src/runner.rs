@@ -4,7 +4,7 @@ use crate::archive::now;
 use crate::{Archive, Error, LEASE_SECONDS, Progress};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use strongroom_record::{
     EventDraft, EventKind, Lease, Outcome, WorkId, WorkItem, WorkKind, WorkStatus,
 };
@@ -14,9 +14,17 @@ use strongroom_registry::{Batch, Committed, Finish};
 const POLL: Duration = Duration::from_millis(200);
 /// A lease is renewed so often; well below [`LEASE_SECONDS`].
 const RENEWAL: Duration = Duration::from_secs(15);
+/// What one that stays tells the shelves so often, beside when it ends.
+const JOURNAL_EVERY: Duration = Duration::from_secs(15 * 60);
 /// Kinds of work that this runner does.
-const KINDS: &[WorkKind] =
-    &[WorkKind::Ingest, WorkKind::Restore, WorkKind::Fixity, WorkKind::Repair, WorkKind::Recode];
+const KINDS: &[WorkKind] = &[
+    WorkKind::Ingest,
+    WorkKind::Restore,
+    WorkKind::Fixity,
+    WorkKind::Repair,
+    WorkKind::Recode,
+    WorkKind::Journal,
+];
 
 /// Asks work to stop at its next durable point. Cheap to clone.
 #[derive(Clone, Default)]
@@ -115,6 +123,7 @@ impl Runner {
         stay: bool,
         told: &mut dyn FnMut(Ended) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut journals = Instant::now();
         while !self.stop.stopped() {
             match self.try_one(None)? {
                 Some(ended) => told(ended)?,
@@ -124,8 +133,27 @@ impl Runner {
                 }
                 None => break,
             }
+            if journals.elapsed() > JOURNAL_EVERY {
+                self.keep_journals();
+                journals = Instant::now();
+            }
         }
         Ok(())
+    }
+
+    /// Tells the shelves what they were not told yet: the last thing a process does, and from time to
+    /// time what one that stays does. What cannot be told now is told later; it is logged.
+    pub fn keep_journals(&self) {
+        let archive = &self.archive;
+        let kept = archive.journals_due().and_then(|due| {
+            due.into_iter().try_for_each(|item| match self.try_one(Some(item.id))? {
+                Some(Ended { error: Some(error), .. }) => Err(error),
+                _ => Ok(()),
+            })
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the journal was not stored; it is tried again");
+        }
     }
 
     fn item(&self, id: WorkId) -> Result<WorkItem, Error> {
@@ -197,6 +225,7 @@ impl Runner {
             WorkKind::Fixity => crate::fixity::check(job),
             WorkKind::Repair => crate::fixity::repair(job),
             WorkKind::Recode => crate::fixity::recode(job),
+            WorkKind::Journal => crate::journal::run(job),
             WorkKind::Delete => Err(Error::Internal("deletion is not done by this worker".into())),
         }
     }
@@ -214,26 +243,28 @@ impl Runner {
             "problems": problems,
         });
         let kind = match job.item.kind {
-            WorkKind::Ingest => EventKind::Rejection,
-            WorkKind::Fixity => EventKind::Fixity,
-            WorkKind::Repair => EventKind::Repair,
-            WorkKind::Recode => EventKind::Recoding,
-            WorkKind::Restore => EventKind::Dissemination,
-            WorkKind::Delete => EventKind::Deletion,
+            WorkKind::Ingest => Some(EventKind::Rejection),
+            WorkKind::Fixity => Some(EventKind::Fixity),
+            WorkKind::Repair => Some(EventKind::Repair),
+            WorkKind::Recode => Some(EventKind::Recoding),
+            WorkKind::Restore => Some(EventKind::Dissemination),
+            WorkKind::Delete => Some(EventKind::Deletion),
+            // An event would be one more that the shelves were not told of.
+            WorkKind::Journal => None,
         };
         let first: String =
             problems.first().map_or("", String::as_str).chars().take(2000).collect();
-        let event = EventDraft {
+        let event = kind.map(|kind| EventDraft {
             outcome: Outcome::Failure,
             object: job.item.object,
             work: Some(job.item.id),
             detail: serde_json::json!({"code": error.code().word(), "first": first,
                 "problems": problems.len()}),
             ..EventDraft::new(kind)
-        };
+        });
         let batch = Batch {
             note: Some(format!("{}: {first}", error.code().word())),
-            events: vec![event],
+            events: event.into_iter().collect(),
             finish: Some(Finish { status: WorkStatus::Trouble, report }),
             ..Batch::default()
         };

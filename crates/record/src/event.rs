@@ -35,6 +35,10 @@ words! {
     Cancellation = "cancellation",
     /// Something was deleted.
     Deletion = "deletion",
+    /// Shelves, accounts or settings of the archive changed.
+    Administration = "administration",
+    /// The registry was rebuilt from the shelves.
+    Recovery = "registry recovery",
 }
 
 words! {
@@ -169,6 +173,36 @@ impl Event {
         object
     }
 
+    /// From [`Event::to_json`] and the hash that stood beside it; [`Event::follows`] says whether they
+    /// belong together.
+    pub fn from_json(value: &serde_json::Value, hash: Sha256) -> Result<Event, Error> {
+        let event = json::Reading::new("an event", value);
+        if event.text("hash")? != "sha256" {
+            return Err(event.wrong("hash"));
+        }
+        let files = match event.parsed_or_none("files")? {
+            None => None,
+            Some(count) => Some(MerkleRoot { count, root: event.parsed("files_root")? }),
+        };
+        Ok(Event {
+            institution: event.parsed("institution")?,
+            epoch: event.number("epoch")?,
+            sequence: event.parsed("sequence")?,
+            time: event.parsed("time")?,
+            before: event.parsed("before")?,
+            hash,
+            draft: EventDraft {
+                kind: event.word("type", EventKind::parse)?,
+                outcome: event.word("outcome", Outcome::parse)?,
+                object: event.parsed_or_none("object")?,
+                version: event.parsed_or_none("version")?,
+                work: event.parsed_or_none("work")?,
+                files,
+                detail: event.field("detail")?.clone(),
+            },
+        })
+    }
+
     /// What is hashed: [`Event::to_json`] in the form of RFC 8785.
     pub fn canonical(&self) -> Result<Vec<u8>, Error> {
         json::canonical(&self.to_json())
@@ -201,5 +235,17 @@ mod tests {
         let mut moved = two;
         moved.time = Time(7);
         assert!(!moved.follows(one.head()).unwrap());
+    }
+
+    #[test]
+    fn an_event_reads_back_from_its_json() {
+        let mut draft = EventDraft::new(EventKind::Accession);
+        draft.object = Some(ObjectId([1; 16]));
+        draft.files = Some(MerkleRoot { count: 1 << 60, root: Sha256([4; 32]) });
+        draft.detail = serde_json::json!({"a": [1, "b"]});
+        let time = Time(-1_234_567_890_123);
+        let event = Event::chain(InstitutionId([7; 16]), 3, EventHead::EMPTY, time, draft).unwrap();
+        assert_eq!(Event::from_json(&event.to_json(), event.hash).unwrap(), event);
+        assert!(Event::from_json(&serde_json::json!({}), event.hash).is_err());
     }
 }

@@ -115,6 +115,43 @@ impl FileRecord {
             && self.target == other.target
     }
 
+    /// From a line of a version record.
+    pub fn from_json(value: &serde_json::Value) -> Result<FileRecord, Error> {
+        use crate::json::{Reading, bytes};
+        let line = Reading::new("a file's line", value);
+        let digests = match value.get("digests") {
+            None => Vec::new(),
+            Some(digests) => {
+                let digests = digests.as_object().ok_or(line.wrong("digests"))?;
+                let one = |(algorithm, hex): (&String, &serde_json::Value)| {
+                    let bytes = hex.as_str().and_then(bytes::unhex).ok_or(line.wrong("digests"))?;
+                    Ok(NamedDigest { algorithm: algorithm.clone(), bytes })
+                };
+                digests.iter().map(one).collect::<Result<_, Error>>()?
+            }
+        };
+        let has = |name: &str| value.get(name).is_some();
+        let target = match has("target") || has("target_base64") {
+            true => Some(line.bytes("target")?),
+            false => None,
+        };
+        Ok(FileRecord {
+            id: line.parsed("id")?,
+            number: line.parsed("number")?,
+            path: line.bytes("path")?,
+            kind: line.word("kind", FileKind::parse)?,
+            mode: line.number("mode")?,
+            mtime_ns: line.parsed("mtime_ns")?,
+            size: line.parsed("size")?,
+            sha256: line.parsed("sha256")?,
+            digests,
+            target,
+            made: value.get("made").and_then(serde_json::Value::as_bool).unwrap_or(false),
+            format: line.parsed_or_none("format")?,
+            extents: extents_from_json(&line)?,
+        })
+    }
+
     /// The file as a JSON object of a version record (docs/format.md, "Version records").
     pub fn to_json(&self) -> serde_json::Value {
         use crate::json::{bytes, put_bytes};
@@ -155,9 +192,61 @@ pub(crate) fn extents_to_json(extents: &[Extent]) -> serde_json::Value {
     extents.iter().map(one).collect()
 }
 
+/// The extents of a line: of a file, or further ones.
+pub fn extents_from_json(line: &crate::json::Reading<'_>) -> Result<Vec<Extent>, Error> {
+    let wrong = || line.wrong("extents");
+    let one = |value: &serde_json::Value| {
+        let part = |i: usize| value.get(i).and_then(serde_json::Value::as_str).ok_or_else(wrong);
+        Ok(Extent {
+            segment: part(0)?.parse().map_err(|_| wrong())?,
+            offset: part(1)?.parse().map_err(|_| wrong())?,
+            length: part(2)?.parse().map_err(|_| wrong())?,
+        })
+    };
+    line.array("extents")?.iter().map(one).collect()
+}
+
 /// A time of modification as [`Time`], rounded down to microseconds.
 impl From<&FileRecord> for Time {
     fn from(file: &FileRecord) -> Time {
         Time(file.mtime_ns.div_euclid(1000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_line_reads_back(path: Vec<u8>, target: Option<Vec<u8>>, mtime_ns: i64, made: bool,
+                             digest: Vec<u8>, extents: Vec<(u64, u64)>) {
+            let file = FileRecord {
+                id: crate::FileId([3; 16]),
+                number: u64::MAX,
+                path,
+                kind: FileKind::Symlink,
+                mode: 0o755,
+                mtime_ns,
+                size: 1 << 60,
+                sha256: Sha256([9; 32]),
+                digests: vec![NamedDigest { algorithm: "md5".into(), bytes: digest }],
+                target,
+                made,
+                format: made.then(|| "text/plain".into()),
+                extents: (extents.into_iter())
+                    .map(|(offset, length)| Extent { segment: SegmentId([1; 16]), offset, length })
+                    .collect(),
+            };
+            prop_assert_eq!(FileRecord::from_json(&file.to_json()).unwrap(), file);
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_is_refused_by_field() {
+        let error = FileRecord::from_json(&serde_json::json!({"id": "xy"})).unwrap_err();
+        assert_eq!(error, Error::Field { what: "a file's line", field: "id" });
+        assert!(FileRecord::from_json(&serde_json::json!([1])).is_err());
     }
 }

@@ -73,6 +73,68 @@ pub fn get_bytes(object: &serde_json::Map<String, Value>, name: &str) -> Option<
     bytes::unbase64(object.get(&format!("{name}_base64"))?.as_str()?)
 }
 
+/// A JSON object that is read back, field by field; what is wrong names what it is of.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    what: &'static str,
+    value: &'a Value,
+}
+
+impl<'a> Reading<'a> {
+    /// Of `value`, which should be a `what`.
+    pub fn new(what: &'static str, value: &'a Value) -> Reading<'a> {
+        Reading { what, value }
+    }
+    /// That this field is wrong.
+    pub fn wrong(&self, field: &'static str) -> Error {
+        Error::Field { what: self.what, field }
+    }
+    /// A field that must be there.
+    pub fn field(&self, field: &'static str) -> Result<&'a Value, Error> {
+        self.value.get(field).ok_or(self.wrong(field))
+    }
+    /// Text.
+    pub fn text(&self, field: &'static str) -> Result<&'a str, Error> {
+        self.field(field)?.as_str().ok_or(self.wrong(field))
+    }
+    /// What is written as text: an id, a digest, a word, a decimal string.
+    pub fn parsed<T: std::str::FromStr>(&self, field: &'static str) -> Result<T, Error> {
+        self.text(field)?.parse().map_err(|_| self.wrong(field))
+    }
+    /// The same, where it is there.
+    pub fn parsed_or_none<T: std::str::FromStr>(
+        &self,
+        field: &'static str,
+    ) -> Result<Option<T>, Error> {
+        match self.value.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => self.parsed(field).map(Some),
+        }
+    }
+    /// A word of a fixed list.
+    pub fn word<T>(
+        &self,
+        field: &'static str,
+        parse: impl Fn(&str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        parse(self.text(field)?)
+    }
+    /// A number below 2^53, written as such.
+    pub fn number<T: TryFrom<u64>>(&self, field: &'static str) -> Result<T, Error> {
+        let number = self.field(field)?.as_u64().and_then(|n| T::try_from(n).ok());
+        number.ok_or(self.wrong(field))
+    }
+    /// An array.
+    pub fn array(&self, field: &'static str) -> Result<&'a [Value], Error> {
+        self.field(field)?.as_array().map(Vec::as_slice).ok_or(self.wrong(field))
+    }
+    /// Bytes as [`put_bytes`] wrote them.
+    pub fn bytes(&self, field: &'static str) -> Result<Vec<u8>, Error> {
+        let object = self.value.as_object().ok_or(self.wrong(field))?;
+        get_bytes(object, field).ok_or(self.wrong(field))
+    }
+}
+
 /// The canonical form of RFC 8785. Numbers must be integers within ±2^53, as all that we write are.
 pub fn canonical(value: &Value) -> Result<Vec<u8>, Error> {
     let mut out = Vec::with_capacity(256);

@@ -30,7 +30,7 @@ mod work;
 
 pub use coding::{COPIES_MAX, Coding, CodingNumber, K_MAX, PARITY_MAX};
 pub use event::{Event, EventDraft, EventHead, EventKind, Outcome};
-pub use file::{Extent, FileKind, FileRecord, NamedDigest};
+pub use file::{Extent, FileKind, FileRecord, NamedDigest, extents_from_json};
 pub use id::{
     ArchiveId, EpochId, FileId, Id, InstitutionId, LogId, ObjectId, SegmentId, ShelfId, VersionId,
     WorkId, WorkerId,
@@ -132,6 +132,14 @@ pub enum Error {
         what: &'static str,
         /// The word as given.
         word: String,
+    },
+    /// A JSON object that is read back is not what was written.
+    #[error("`{field}` of {what} is missing, or is not what it should be")]
+    Field {
+        /// What was read.
+        what: &'static str,
+        /// Its field.
+        field: &'static str,
     },
     /// A JSON value that has no canonical form here.
     #[error("no canonical JSON: {0}")]

@@ -18,6 +18,8 @@ words! {
     Recode = "recode",
     /// Delete what was approved.
     Delete = "delete",
+    /// Tell the shelves what the registry knows.
+    Journal = "journal",
 }
 
 words! {

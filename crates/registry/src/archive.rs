@@ -38,7 +38,8 @@ impl Registry {
             .execute(&mut *tx)
             .await?;
         sqlx::query(
-            "INSERT INTO counters (name, epoch, number) VALUES ('coding', 1, 0), ('revision', 1, 0)",
+            "INSERT INTO counters (name, epoch, number) VALUES ('coding', 1, 0), ('revision', 1, 0),
+               ('journal', 1, 0)",
         )
         .execute(&mut *tx)
         .await?;
@@ -79,7 +80,7 @@ impl Registry {
         self.draw("revision").await
     }
 
-    async fn draw(&self, counter: &'static str) -> Result<(u32, u64), Error> {
+    pub(crate) async fn draw(&self, counter: &'static str) -> Result<(u32, u64), Error> {
         let mut tx = self.write().await?;
         let row = sqlx::query(
             "UPDATE counters SET number = number + 1 WHERE name = $1 RETURNING epoch, number",
@@ -116,25 +117,14 @@ impl Registry {
     ) -> Result<bool, Error> {
         check_institution(&institution.name)?;
         let mut tx = self.write().await?;
-        let made = sqlx::query(
-            "INSERT INTO institutions (id, name, generation, keys, coding, created)
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-        )
-        .bind(&institution.id.0[..])
-        .bind(&institution.name)
-        .bind(i64::from(institution.generation))
-        .bind(&institution.keys)
-        .bind(institution.coding.map(|c| c.to_string()))
-        .bind(now.0)
-        .execute(&mut *tx)
-        .await?;
-        if made.rows_affected() == 0 {
-            return Ok(false);
+        let made =
+            insert_institution(&mut tx, &Institution { created: now, ..institution.clone() })
+                .await?;
+        if made {
+            events::append(&mut tx, institution.id, events, now).await?;
         }
-        events::begin_chain(&mut tx, institution.id).await?;
-        events::append(&mut tx, institution.id, events, now).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(made)
     }
 
     /// The institution of this id.
@@ -155,9 +145,10 @@ impl Registry {
         row.as_ref().map(institution).transpose()
     }
 
-    /// All institutions, by name.
+    /// All institutions, by name; the archive's own is none.
     pub async fn institutions(&self) -> Result<Vec<Institution>, Error> {
-        let rows = sqlx::query("SELECT * FROM institutions ORDER BY name")
+        let rows = sqlx::query("SELECT * FROM institutions WHERE name <> $1 ORDER BY name")
+            .bind(crate::ARCHIVE_NAME)
             .fetch_all(&mut *self.read().await?)
             .await?;
         rows.iter().map(institution).collect()
@@ -325,6 +316,30 @@ async fn add_shelf(connection: &mut SqliteConnection, shelf: &Shelf) -> Result<(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Inserts an institution with an empty chain of events; `false` where its name or id is there.
+pub(crate) async fn insert_institution(
+    connection: &mut SqliteConnection,
+    institution: &Institution,
+) -> Result<bool, Error> {
+    let made = sqlx::query(
+        "INSERT INTO institutions (id, name, generation, keys, coding, created)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+    )
+    .bind(&institution.id.0[..])
+    .bind(&institution.name)
+    .bind(i64::from(institution.generation))
+    .bind(&institution.keys)
+    .bind(institution.coding.map(|c| c.to_string()))
+    .bind(institution.created.0)
+    .execute(&mut *connection)
+    .await?;
+    if made.rows_affected() == 0 {
+        return Ok(false);
+    }
+    events::begin_chain(connection, institution.id).await?;
+    Ok(true)
 }
 
 async fn setting(connection: &mut SqliteConnection, name: &str) -> Result<Option<String>, Error> {

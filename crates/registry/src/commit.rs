@@ -50,6 +50,9 @@ impl Registry {
         for checked in &batch.checked {
             segments::check(c, checked).await?;
         }
+        if let Some(journal) = &batch.journal {
+            crate::journal::keep(c, journal).await?;
+        }
         let events = events::append(c, item.institution, batch.events, now).await?;
         if batch.abandon_draft {
             objects::abandon(c, item.id).await?;

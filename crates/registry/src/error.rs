@@ -39,6 +39,12 @@ pub enum Error {
         /// What stands against it.
         what: String,
     },
+    /// Another journal was kept meanwhile: write it anew, after that one.
+    #[error("another journal of institution {institution} was kept meanwhile")]
+    JournalSuperseded {
+        /// Of which institution.
+        institution: record::InstitutionId,
+    },
     /// Other processes held the database for longer than `Options::busy_seconds_max`.
     #[error("the registry is busy: other processes hold it; try again")]
     Busy,

@@ -146,11 +146,49 @@ pub(crate) async fn append(
         at = event.head();
         events.push(event);
     }
+    insert(connection, institution, &events, at).await?;
+    Ok(events)
+}
+
+/// Takes events in that a journal brought back: those that follow the chain's end, in order, as far as
+/// they do; the end after that.
+pub(crate) async fn take_in(
+    connection: &mut SqliteConnection,
+    institution: InstitutionId,
+    events: &[Event],
+) -> Result<EventHead, Error> {
+    let row = sqlx::query(
+        "UPDATE event_heads SET sequence = sequence WHERE institution = $1
+         RETURNING sequence, hash",
+    )
+    .bind(&institution.0[..])
+    .fetch_optional(&mut *connection)
+    .await?;
+    let mut at = head(row.as_ref(), institution)?;
+    let mut following = Vec::new();
+    for event in events.iter().filter(|event| event.institution == institution) {
+        if event.follows(at)? {
+            at = event.head();
+            following.push(event.clone());
+        }
+    }
+    if !following.is_empty() {
+        insert(connection, institution, &following, at).await?;
+    }
+    Ok(at)
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    institution: InstitutionId,
+    events: &[Event],
+    at: EventHead,
+) -> Result<(), Error> {
     let statements = row::inserts(
         "INSERT INTO events (institution, sequence, epoch, time, before, hash, kind, outcome,
          object, version, work, files_count, files_root, detail) VALUES",
         14,
-        &events,
+        events,
         |query, event| {
             let files = event.draft.files;
             let detail = strongroom_record::json::canonical(&event.draft.detail)?;
@@ -178,10 +216,13 @@ pub(crate) async fn append(
         .bind(&institution.0[..])
         .execute(connection)
         .await?;
-    Ok(events)
+    Ok(())
 }
 
-fn head(row: Option<&SqliteRow>, institution: InstitutionId) -> Result<EventHead, Error> {
+pub(crate) fn head(
+    row: Option<&SqliteRow>,
+    institution: InstitutionId,
+) -> Result<EventHead, Error> {
     let row = row.ok_or_else(|| Error::not_found("institution", institution))?;
     let fields = Fields::new(row, "event_heads");
     Ok(EventHead { sequence: fields.number("sequence")?, hash: fields.sha256("hash")? })

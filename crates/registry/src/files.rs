@@ -161,6 +161,15 @@ pub(crate) async fn add(
         check(file, expected)?;
     }
     lock_segments(connection, object, files).await?;
+    insert(connection, version, files).await
+}
+
+/// The rows of files and of their extents.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    version: VersionId,
+    files: &[FileRecord],
+) -> Result<(), Error> {
     let statements = row::inserts(
         "INSERT INTO files (version, number, id, path, kind, mode, mtime, size, sha256, digests,
          target, made, format) VALUES",

@@ -38,8 +38,10 @@ mod commit;
 mod error;
 mod events;
 mod files;
+mod journal;
 mod objects;
 mod open;
+mod rebuild;
 mod row;
 mod segments;
 mod status;
@@ -48,7 +50,9 @@ mod work;
 
 pub use batch::{EXTENTS_MAX, JSON_BYTES_MAX, ROWS_MAX};
 pub use error::Error;
+pub use journal::{ARCHIVE_NAME, Existing, Journal, Row, RowsOf, TABLES, Table};
 pub use open::{Options, Registry, SCHEMA_VERSION};
+pub use rebuild::{Dead, FoundSegment, FoundVersion};
 pub use types::{
     Account, Archive, Batch, ChainReport, Checked, Committed, DurableSegment, Enqueued, EventsOf,
     Finish, IdKind, Institution, NewDraft, NewSegment, NewWork, Object, ObjectSummary, Publish,

@@ -48,7 +48,8 @@ pub(crate) type Writing = Transaction<'static, Sqlite>;
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Migration i leads from version i to i + 1. Written ones never change.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 const READ_CONNECTIONS_MAX: u32 = 4;
 /// Page cache of the connection that writes.

@@ -104,6 +104,8 @@ words! {
     Published = "published",
     /// Given up. Its files stay listed; its segments are released.
     Abandoned = "abandoned",
+    /// Known from a journal, its record is being looked for on the shelves, or is being read.
+    Rebuilding = "rebuilding",
 }
 
 /// One place that keeps shards.
@@ -417,6 +419,8 @@ pub struct Batch {
     pub checkpoint: Option<Value>,
     /// What a person should know.
     pub note: Option<String>,
+    /// A journal that is stored; the tombstones of which it tells are told of from now on.
+    pub journal: Option<crate::Journal>,
     /// What happened, chained to the item's institution.
     pub events: Vec<EventDraft>,
     /// Give the item's draft up, and release its segments.

@@ -279,7 +279,8 @@ pub(crate) fn stages(kind: WorkKind) -> &'static [Stage] {
         | WorkKind::Fixity
         | WorkKind::Repair
         | WorkKind::Recode
-        | WorkKind::Delete => &[Stage::Run],
+        | WorkKind::Delete
+        | WorkKind::Journal => &[Stage::Run],
     }
 }
 

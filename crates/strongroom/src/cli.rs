@@ -51,6 +51,8 @@ pub(crate) enum Command {
     /// Add and list the places that keep copies
     #[command(subcommand)]
     Shelf(cmd::shelf::Shelf),
+    /// Make the registry anew from shelves and key, or take in what the shelves have newer
+    Rebuild(cmd::rebuild::Rebuild),
     /// Show and set how many copies, or which coding, is kept
     #[command(subcommand)]
     Policy(cmd::policy::Policy),

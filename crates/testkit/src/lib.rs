@@ -14,6 +14,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod fuzz;
+pub mod scenario;
 pub mod sim;
 
 use std::path::{Path, PathBuf};

@@ -32,6 +32,7 @@
 
 mod check;
 mod error;
+mod find;
 mod place;
 mod put;
 mod read;
@@ -42,9 +43,10 @@ mod vault;
 
 pub use check::{Checked, Repaired, Verdict};
 pub use error::Error;
+pub use find::{Described, FoundShard, Searched};
 pub use put::{Put, PutSpec, Stored};
 pub use read::{Fault, SegmentReader};
-pub use shelf::{Identity, MissingShelf, Shelf, ShelfSpec};
+pub use shelf::{Head, Identity, MissingShelf, Shelf, ShelfSpec};
 pub use store::SHARD_KEY_PARTS;
 pub use strongroom_shard::{Error as ShardError, SMALL_BYTES};
 pub use strongroom_spool::{Disk, DiskFile, OsDisk, create_folders, read_file};

@@ -4,11 +4,17 @@ use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use strongroom_record::{ArchiveId, EpochId, Id as _, ShelfId};
+use strongroom_record::{ArchiveId, EpochId, Id as _, InstitutionId, Sha256, ShelfId};
 use strongroom_spool::{Disk, LogId, Spool, Writer};
 
 /// Name of the identity file in a shelf's directory.
 const IDENTITY: &str = "strongroom-shelf.json";
+/// Name of the file that says how far the archive's journals had come.
+const HEADS: &str = "strongroom-heads.json";
+/// What it says it is.
+const HEADS_MAGIC: &str = "strongroom heads";
+/// It is never longer, in bytes: room for thousands of institutions.
+const HEADS_BYTES_MAX: u64 = 4 << 20;
 /// The folder of its logs.
 const LOGS: &str = "logs";
 /// What the identity file says it is.
@@ -38,6 +44,55 @@ impl Identity {
     pub fn new(shelf: ShelfId, archive: ArchiveId, epoch_number: u32, epoch: EpochId) -> Identity {
         Identity { magic: MAGIC.into(), format: FORMAT, shelf, archive, epoch_number, epoch }
     }
+}
+
+impl Identity {
+    /// Reads the identity of the shelf in `dir`; the error says what was found in its place.
+    pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Identity, String> {
+        let file = dir.join(IDENTITY);
+        let bytes = strongroom_spool::read_file(disk, &file, IDENTITY_BYTES_MAX)
+            .map_err(|e| format!("{} cannot be read: {e}", file.display()))?;
+        let identity: Identity = serde_json::from_slice(&bytes)
+            .map_err(|e| format!("{} is no shelf's identity: {e}", file.display()))?;
+        if identity.magic != MAGIC {
+            return Err(format!("{} is no shelf's identity", file.display()));
+        }
+        if identity.format > FORMAT {
+            return Err(format!(
+                "its format is {}, this program knows up to {FORMAT}: use a newer one",
+                identity.format
+            ));
+        }
+        Ok(identity)
+    }
+
+    fn write(&self, disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+        let text = serde_json::to_vec_pretty(self).expect("an identity is plain JSON");
+        strongroom_spool::write_file(disk, &dir.join(IDENTITY), &text)
+    }
+}
+
+/// How far an institution's journals had come when a shelf was last told: a registry that knows of
+/// less is an older one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Head {
+    /// The institution; the archive's own too.
+    pub institution: InstitutionId,
+    /// The epoch of its last journal.
+    pub epoch: u32,
+    /// The number of that journal.
+    pub number: u64,
+    /// The last event of which it tells.
+    pub event: u64,
+    /// That event's hash.
+    pub hash: Sha256,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Heads {
+    magic: String,
+    format: u32,
+    heads: Vec<Head>,
 }
 
 /// A shelf as the registry knows it.
@@ -82,14 +137,12 @@ impl Shelf {
         let io = |source| Error::Shelf { path: dir.to_owned(), source };
         let disk = disk.as_ref();
         strongroom_spool::create_folders(disk, dir).map_err(io)?;
-        let file = dir.join(IDENTITY);
         let names = disk.list(dir).map_err(io)?;
         if names.iter().any(|name| name == IDENTITY) {
             return Err(Error::ShelfTaken { path: dir.to_owned() });
         }
         strongroom_spool::create_folders(disk, &dir.join(LOGS)).map_err(io)?;
-        let text = serde_json::to_vec_pretty(identity).expect("an identity is plain JSON");
-        strongroom_spool::write_file(disk, &file, &text).map_err(io)
+        identity.write(disk, dir).map_err(io)
     }
 
     /// Opens the shelf of `spec`; the error says what was found in its place.
@@ -99,20 +152,7 @@ impl Shelf {
         archive: ArchiveId,
     ) -> Result<Shelf, Box<MissingShelf>> {
         let missing = |why: String| Box::new(MissingShelf { spec: spec.clone(), why });
-        let file = spec.path.join(IDENTITY);
-        let bytes = strongroom_spool::read_file(disk.as_ref(), &file, IDENTITY_BYTES_MAX)
-            .map_err(|e| missing(format!("{} cannot be read: {e}", file.display())))?;
-        let identity: Identity = serde_json::from_slice(&bytes)
-            .map_err(|e| missing(format!("{} is no shelf's identity: {e}", file.display())))?;
-        if identity.magic != MAGIC {
-            return Err(missing(format!("{} is no shelf's identity", file.display())));
-        }
-        if identity.format > FORMAT {
-            return Err(missing(format!(
-                "its format is {}, this program knows up to {FORMAT}: use a newer one",
-                identity.format
-            )));
-        }
+        let identity = Identity::read(disk.as_ref(), &spec.path).map_err(missing)?;
         if identity.archive != archive {
             return Err(missing(format!("it belongs to another archive, {}", identity.archive)));
         }
@@ -133,6 +173,34 @@ impl Shelf {
     /// What the shelf says of itself.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Tells the shelf of the archive's present epoch, durably.
+    pub fn set_epoch(&self, number: u32, epoch: EpochId) -> Result<(), Error> {
+        let identity = Identity { epoch_number: number, epoch, ..self.identity.clone() };
+        let io = |source| Error::Shelf { path: self.spec.path.clone(), source };
+        identity.write(self.disk.as_ref(), &self.spec.path).map_err(io)
+    }
+
+    /// How far the archive's journals had come when the shelf was last told; empty where it never was,
+    /// or where that cannot be read: it is a hint, what the logs hold counts.
+    pub fn heads(&self) -> Vec<Head> {
+        let file = self.spec.path.join(HEADS);
+        let bytes = strongroom_spool::read_file(self.disk.as_ref(), &file, HEADS_BYTES_MAX);
+        let heads = bytes.ok().and_then(|bytes| serde_json::from_slice::<Heads>(&bytes).ok());
+        heads.filter(|h| h.magic == HEADS_MAGIC && h.format <= FORMAT).map_or(vec![], |h| h.heads)
+    }
+
+    /// Tells the shelf how far an institution's journals have come.
+    pub fn set_head(&self, head: &Head) -> Result<(), Error> {
+        let io = |source| Error::Shelf { path: self.spec.path.clone(), source };
+        let mut heads = self.heads();
+        heads.retain(|known| known.institution != head.institution);
+        heads.push(head.clone());
+        let heads = Heads { magic: HEADS_MAGIC.into(), format: FORMAT, heads };
+        let text = serde_json::to_vec_pretty(&heads).expect("heads are plain JSON");
+        strongroom_spool::write_file(self.disk.as_ref(), &self.spec.path.join(HEADS), &text)
+            .map_err(io)
     }
 
     /// What the registry says of it.

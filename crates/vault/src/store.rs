@@ -29,6 +29,17 @@ pub(crate) fn frame_key(segment: SegmentId, coding: CodingNumber, index: u8) -> 
     key
 }
 
+/// Which shard a key names; `None` where it is none of a shard.
+pub(crate) fn shard_of_key(key: &Key) -> Option<(SegmentId, CodingNumber, u8)> {
+    let (segment, rest) = key.split_first_chunk::<16>()?;
+    let (epoch, rest) = rest.split_first_chunk::<4>()?;
+    let (number, rest) = rest.split_first_chunk::<4>()?;
+    let (index, zeros) = rest.split_first()?;
+    let (epoch, number) = (u32::from_le_bytes(*epoch), u32::from_le_bytes(*number));
+    let whole = zeros.iter().all(|byte| *byte == 0);
+    whole.then_some((SegmentId(*segment), CodingNumber { epoch, number }, *index))
+}
+
 /// Frames of a shard, as a placement keeps them: runs within one log, each its id, the count of its
 /// frames, and for each frame its offset (the difference to the one before) and its length, numbers
 /// as LEB128. A shard has a second run where its log was full.
@@ -196,6 +207,7 @@ mod tests {
     fn a_key_is_laid_out_as_specified() {
         let number = CodingNumber { epoch: 3, number: 70_000 };
         let key = frame_key(SegmentId([5; 16]), number, 13);
+        assert_eq!(shard_of_key(&key), Some((SegmentId([5; 16]), number, 13)));
         let mut at = 0;
         let mut part = |name: &str| {
             let (_, len) = *SHARD_KEY_PARTS.iter().find(|(part, _)| *part == name).unwrap();

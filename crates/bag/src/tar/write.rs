@@ -45,6 +45,18 @@ impl<W: Write> Writer<W> {
         FileWriter { writer: self }
     }
 
+    /// Goes on with a file of `size` bytes of which another writer wrote the first `done`, and nothing
+    /// after them.
+    pub fn resume_file(&mut self, size: u64, done: u64) {
+        self.owed = size.saturating_sub(done);
+        self.padding = (size.wrapping_neg() % BLOCK_BYTES as u64) as usize;
+    }
+
+    /// The writer below, in the middle of a file.
+    pub fn within(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Adds a folder.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ use target::{FolderTarget, TarTarget, Target};
 /// A restoration notes how far it is, durably, after so many bytes and after so many files.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
 const CHECKPOINT_FILES: u64 = 20_000;
+/// The state of a large file's digest is noted so often, for such a note to stand on.
+const MARK_BYTES: u64 = 32 << 20;
 /// Files read from the registry at once.
 const PAGE: u32 = 1000;
 
@@ -37,14 +39,31 @@ struct Checkpoint {
     next: u64,
     /// Files before it that the form holds.
     files: u64,
-    /// Bytes of the tar before it.
+    /// Bytes of the tar before it, or before what is yet to come of it.
     tar: u64,
+    /// What is durable of that file itself, where it is large.
+    within: Option<Within>,
     /// Of a target that is whole and durable, and is only to be given its name: what tells it from
     /// any other.
     whole: Option<String>,
 }
 
+/// A file of which the target has a beginning.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Within {
+    /// Its number.
+    number: u64,
+    /// So many bytes.
+    done: u64,
+    /// The state of its SHA-256 after them, hex.
+    sha256: String,
+}
+
 impl Checkpoint {
+    fn at_start(&self) -> bool {
+        self.next == 0 && self.within.is_none()
+    }
+
     fn of(job: &Job<'_>) -> Result<Checkpoint, Error> {
         match &job.item.checkpoint {
             Value::Null => Ok(Checkpoint::default()),
@@ -120,16 +139,20 @@ fn stands(
     partial: &Path,
     at: &Checkpoint,
 ) -> Result<bool, Error> {
-    let Ok(meta) = partial.symlink_metadata() else { return Ok(at.next == 0) };
-    if at.next == 0 || request.form == Form::Tar {
-        return Ok(at.next == 0 || meta.len() >= at.tar);
+    let Ok(meta) = partial.symlink_metadata() else { return Ok(at.at_start()) };
+    if at.at_start() || request.form == Form::Tar {
+        return Ok(at.at_start() || meta.len() >= at.tar);
     }
+    let begun = |file: &FileRecord| at.within.as_ref().filter(|w| w.number == file.number);
     let mut all = target::tells_names_apart(partial);
     each_file(job, version.id, &mut |file| {
         let wanted = request.form != Form::Files || file.path.starts_with(b"data/");
-        if file.number < at.next && file.kind == FileKind::File && wanted {
+        let within = begun(file);
+        let there = file.number < at.next || within.is_some();
+        if there && file.kind == FileKind::File && wanted {
             let path = partial.join(std::ffi::OsStr::from_bytes(&place(version, request, file)));
-            all &= path.symlink_metadata().is_ok_and(|meta| meta.len() == file.size);
+            let stands = |len| within.map_or(len == file.size, |within| len >= within.done);
+            all &= path.symlink_metadata().is_ok_and(|meta| stands(meta.len()));
         }
         Ok(())
     })?;
@@ -146,7 +169,7 @@ fn make(
     at: Checkpoint,
 ) -> Result<(Checkpoint, usize), Error> {
     let mut target = target(request, partial, &at)?;
-    if request.form != Form::Files && at.next == 0 {
+    if request.form != Form::Files && at.at_start() {
         // A bag of nothing has a payload folder too.
         let payload = job.archive.registry().files_by_path(version.id, None, b"data/", 1);
         if job.archive.block_on(payload)?.is_empty() {
@@ -155,12 +178,14 @@ fn make(
     }
     fail::fail_point!("restore.begun");
     let secrets = job.archive.secrets(job.item.institution)?;
-    let next = at.next;
+    let (next, within) = (at.next, at.within.clone());
+    let begun = within.as_ref().map(|within| (within.number, within.done));
     let (mut at, faults) = std::thread::scope(|scope| {
         let (out, unchecked) = sync_channel(QUEUE_RUNS);
         let (checked, runs) = sync_channel(QUEUE_RUNS);
-        let reader = scope.spawn(|| read(job, version, request, next, secrets, Sender::new(out)));
-        let checker = scope.spawn(|| check(unchecked, checked));
+        let reader =
+            scope.spawn(|| read(job, version, request, (next, begun), secrets, Sender::new(out)));
+        let checker = scope.spawn(|| check(unchecked, checked, within));
         let written = write(job, version, request, target, at, runs);
         let read = reader.join().map_err(|_| Error::Internal("the reader panicked".into()))?;
         let checked = checker.join().map_err(|_| Error::Internal("the check panicked".into()))?;
@@ -216,7 +241,7 @@ fn target(
     at: &Checkpoint,
 ) -> Result<Box<dyn Target>, Error> {
     let unwritable = |source| Error::Unwritable { path: partial.to_owned(), source };
-    if at.next == 0 {
+    if at.at_start() {
         match partial.symlink_metadata() {
             Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(partial).map_err(unwritable)?,
             Ok(_) => std::fs::remove_file(partial).map_err(unwritable)?,
@@ -228,16 +253,16 @@ fn target(
         return Ok(Box::new(TarTarget::new(partial, name, at.tar)?));
     }
     std::fs::create_dir_all(partial).map_err(unwritable)?;
-    Ok(Box::new(FolderTarget::new(partial, at.next > 0)))
+    Ok(Box::new(FolderTarget::new(partial, !at.at_start())))
 }
 
-/// Reads the files from number `from` on. Of those before, which the target has, a folder target still
+/// Reads the files from number `from` on, the one that is `begun` from its byte on. Of those before, which the target has, a folder target still
 /// wants what it makes last: links and empty folders.
 fn read(
     job: &Job<'_>,
     version: &Version,
     request: &RestoreRequest,
-    from: u64,
+    (from, begun): (u64, Option<(u64, u64)>),
     keys: SecretKeys,
     mut sender: Sender,
 ) -> Result<usize, Error> {
@@ -259,31 +284,46 @@ fn read(
                 job.progress.done(1, file.size);
                 continue;
             }
-            sender.piece(Piece::Begin(Box::new(file.clone())))?;
+            let done =
+                begun.filter(|(number, _)| *number == file.number).map_or(0, |(_, done)| done);
+            job.progress.done(0, done);
+            sender.piece(Piece::Begin(Box::new(file.clone()), done))?;
             if file.kind == FileKind::File {
-                reader.read(&file, &mut |bytes| sender.bytes(bytes))?;
+                reader.read_from(&file, done, &mut |bytes| sender.bytes(bytes))?;
             }
             sender.piece(Piece::End)?;
         }
     }
 }
 
-/// Compares each file's SHA-256 with what is recorded, before its end is told to the writer.
-fn check(runs: Receiver<Run>, out: SyncSender<Run>) -> Result<(), Error> {
+/// Compares each file's SHA-256 with what is recorded, before its end is told to the writer; marks in
+/// large ones where they can be gone on with.
+fn check(
+    runs: Receiver<Run>,
+    out: SyncSender<Run>,
+    mut within: Option<Within>,
+) -> Result<(), Error> {
     let mut open: Option<(FileRecord, Hasher)> = None;
-    for run in runs {
-        let mut rest = &run.bytes[..];
-        for piece in &run.pieces {
-            match piece {
-                Piece::Begin(file) if file.kind == FileKind::File => {
-                    open = Some(((**file).clone(), Hasher::new(Algorithm::Sha256)));
+    let mut unmarked = 0;
+    for Run { bytes, pieces } in runs {
+        let mut rest = &bytes[..];
+        let mut told = Vec::with_capacity(pieces.len() + 1);
+        for piece in pieces {
+            match &piece {
+                Piece::Begin(file, done) if file.kind == FileKind::File => {
+                    let hasher = match within.take().filter(|_| *done > 0) {
+                        None => Hasher::new(Algorithm::Sha256),
+                        Some(within) => resumed(&within.sha256)?,
+                    };
+                    (open, unmarked) = (Some(((**file).clone(), hasher)), 0);
                 }
-                Piece::Begin(_) => {}
+                Piece::Begin(..) | Piece::Mark(_) => {}
                 Piece::Bytes(len) => {
                     let (now, later) = rest.split_at(*len);
                     rest = later;
                     if let Some((_, hasher)) = &mut open {
                         hasher.update(now);
+                        unmarked += *len as u64;
                     }
                 }
                 Piece::End => {
@@ -292,10 +332,23 @@ fn check(runs: Receiver<Run>, out: SyncSender<Run>) -> Result<(), Error> {
                     }
                 }
             }
+            told.push(piece);
+            if let Some((_, hasher)) = &open
+                && unmarked >= MARK_BYTES
+            {
+                told.push(Piece::Mark(hasher.save()));
+                unmarked = 0;
+            }
         }
-        out.send(run).map_err(|_| Error::Interrupted)?;
+        out.send(Run { bytes, pieces: told }).map_err(|_| Error::Interrupted)?;
     }
     Ok(())
+}
+
+fn resumed(state: &str) -> Result<Hasher, Error> {
+    let bytes = strongroom_record::json::bytes::unhex(state);
+    let hasher = bytes.and_then(|bytes| Hasher::restore(&bytes).ok());
+    hasher.ok_or_else(|| Error::Internal("the checkpoint's digest is damaged".into()))
 }
 
 fn write(
@@ -309,21 +362,24 @@ fn write(
     let unwritable = |source| Error::Unwritable { path: request.to.clone(), source };
     // Written since the last checkpoint.
     let (mut files, mut bytes) = (0, 0);
-    // The file that is being written, where it stands, and whether the form can hold it.
+    // The file that is being written, where it stands, and whether the form can hold it; how much of it
+    // is written.
     let mut open: Option<(Box<FileRecord>, Vec<u8>, bool)> = None;
+    let mut written = 0;
     for run in runs {
         let mut rest = &run.bytes[..];
         for piece in run.pieces {
             match (piece, &open) {
-                (Piece::Begin(mut file), None) => {
+                (Piece::Begin(mut file, done), None) => {
                     if request.form != Form::Files && !version.bag {
                         file.target = file.target.map(|target| bag_path(&target));
                     }
                     let place = place(version, request, &file);
                     let keeps = keeps(job, version, request, &file)?;
                     if keeps {
-                        target.begin(&place, &file)?;
+                        target.begin(&place, &file, done)?;
                     }
+                    written = done;
                     open = Some((file, place, keeps));
                 }
                 (Piece::Bytes(len), Some((_, _, keeps))) => {
@@ -333,8 +389,18 @@ fn write(
                         target.write(now).map_err(unwritable)?;
                     }
                     bytes += len as u64;
+                    written += len as u64;
                     job.progress.done(0, len as u64);
                 }
+                (Piece::Mark(state), Some((file, _, true))) if bytes >= CHECKPOINT_BYTES => {
+                    at.tar = target.sync_within()?;
+                    let sha256 = strongroom_record::json::bytes::hex(&state);
+                    at.within = Some(Within { number: file.number, done: written, sha256 });
+                    fail::fail_point!("restore.synced");
+                    at.commit(job)?;
+                    (files, bytes) = (0, 0);
+                }
+                (Piece::Mark(_), Some(_)) => {}
                 (Piece::End, Some((file, place, keeps))) => {
                     if *keeps {
                         target.end(place, file)?;
@@ -343,6 +409,7 @@ fn write(
                     if file.number >= at.next {
                         at.files += u64::from(*keeps);
                         at.next = file.number + 1;
+                        at.within = None;
                         files += 1;
                     }
                     open = None;

@@ -18,9 +18,12 @@ pub(super) struct Run {
 }
 
 pub(super) enum Piece {
-    Begin(Box<FileRecord>),
+    /// A file, of which the target has so many bytes already.
+    Begin(Box<FileRecord>, u64),
     /// So many of the run's bytes.
     Bytes(usize),
+    /// The state of the file's SHA-256 after the bytes before, so that it can be gone on with here.
+    Mark(Vec<u8>),
     End,
 }
 

@@ -69,9 +69,25 @@ impl<'a> Reader<'a> {
         file: &FileRecord,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.read_from(file, 0, sink)
+    }
+
+    /// The bytes of a file from byte `from` on.
+    pub(crate) fn read_from(
+        &mut self,
+        file: &FileRecord,
+        from: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut before = 0;
         for extent in &file.extents {
-            let reader = self.segment(extent.segment)?;
-            reader.read(extent.offset..extent.offset + extent.length, sink)?;
+            let skip = from.saturating_sub(before).min(extent.length);
+            before += extent.length;
+            if skip < extent.length {
+                let reader = self.segment(extent.segment)?;
+                let range = extent.offset + skip..extent.offset + extent.length;
+                reader.read(range, sink)?;
+            }
         }
         Ok(())
     }

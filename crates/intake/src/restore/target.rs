@@ -20,14 +20,16 @@ const ALIGN_BYTES: usize = 4096;
 pub(super) trait Target {
     /// Makes the payload folder of a bag, where nothing else does.
     fn payload_folder(&mut self) -> Result<(), Error>;
-    /// Begins a file.
-    fn begin(&mut self, place: &[u8], file: &FileRecord) -> Result<(), Error>;
+    /// Begins a file, or goes on with one of which `done` bytes are there.
+    fn begin(&mut self, place: &[u8], file: &FileRecord, done: u64) -> Result<(), Error>;
     /// Its next bytes.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Its bytes are all there.
     fn end(&mut self, place: &[u8], file: &FileRecord) -> Result<(), Error>;
     /// Makes durable what has ended so far; returns the length of a tar.
     fn sync(&mut self) -> Result<u64, Error>;
+    /// Makes durable what there is of a file that is being written, too; returns the length of a tar.
+    fn sync_within(&mut self) -> Result<u64, Error>;
     /// Makes what comes last, and everything durable.
     fn finish(self: Box<Self>) -> Result<(), Error>;
 }
@@ -158,7 +160,7 @@ impl Target for FolderTarget {
         std::fs::create_dir_all(&path).map_err(|source| Error::Unwritable { path, source })
     }
 
-    fn begin(&mut self, place: &[u8], file: &FileRecord) -> Result<(), Error> {
+    fn begin(&mut self, place: &[u8], file: &FileRecord, done: u64) -> Result<(), Error> {
         let path = self.path(place)?;
         let unwritable = |source| Error::Unwritable { path: path.clone(), source };
         if let Some(folder) = path.parent()
@@ -169,14 +171,15 @@ impl Target for FolderTarget {
         }
         match file.kind {
             FileKind::File => {
-                if self.resumed && path.symlink_metadata().is_ok() {
+                if done == 0 && self.resumed && path.symlink_metadata().is_ok() {
                     std::fs::remove_file(&path).map_err(unwritable)?;
                 }
                 // Readable too, for the end of a large one is read back.
-                let opened = File::options().read(true).write(true).create_new(true).open(&path);
+                let mut options = File::options();
+                let opened = options.read(true).write(true).create_new(done == 0).open(&path);
                 let opened = opened.map_err(unwritable)?;
                 self.file = Some(match file.size >= LARGE_BYTES {
-                    true => Open::Large(Large::new(opened, 0).map_err(unwritable)?),
+                    true => Open::Large(Large::new(opened, done).map_err(unwritable)?),
                     false => Open::Small(opened),
                 });
             }
@@ -221,6 +224,14 @@ impl Target for FolderTarget {
     fn sync(&mut self) -> Result<u64, Error> {
         sync(&self.root)?;
         Ok(0)
+    }
+
+    fn sync_within(&mut self) -> Result<u64, Error> {
+        if let Some(Open::Large(large)) = &mut self.file {
+            let path = &self.root;
+            large.settle().map_err(|source| Error::Unwritable { path: path.clone(), source })?;
+        }
+        self.sync()
     }
 
     fn finish(self: Box<Self>) -> Result<(), Error> {
@@ -301,7 +312,11 @@ impl Target for TarTarget {
         self.writer.folder(&path, 0o755, 0).map_err(|source| self.unwritable(source))
     }
 
-    fn begin(&mut self, place: &[u8], file: &FileRecord) -> Result<(), Error> {
+    fn begin(&mut self, place: &[u8], file: &FileRecord, done: u64) -> Result<(), Error> {
+        if done > 0 {
+            self.writer.resume_file(file.size, done);
+            return Ok(());
+        }
         let path = [&self.name[..], b"/", place].concat();
         let mtime = i128::from(file.mtime_ns);
         let begun = match file.kind {
@@ -330,6 +345,14 @@ impl Target for TarTarget {
             large.settle()?;
             Ok(large.end())
         });
+        let end = settled.map_err(|source| self.unwritable(source))?;
+        sync(&self.path)?;
+        Ok(end)
+    }
+
+    fn sync_within(&mut self) -> Result<u64, Error> {
+        let large = self.writer.within();
+        let settled = large.settle().map(|()| large.end());
         let end = settled.map_err(|source| self.unwritable(source))?;
         sync(&self.path)?;
         Ok(end)

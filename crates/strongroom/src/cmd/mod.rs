@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod fixity;
 pub(crate) mod object;
 pub(crate) mod policy;
+pub(crate) mod rebuild;
 pub(crate) mod restore;
 pub(crate) mod shelf;
 pub(crate) mod work;
@@ -18,19 +19,25 @@ use crate::cli::{Cli, Command};
 use crate::config::Settings;
 use crate::errors::{Answer, Failure};
 use crate::output::Output;
-use strongroom_intake::{Archive, Options};
+use std::cell::RefCell;
+use std::sync::Arc;
+use strongroom_intake::{Archive, Options, Runner, Stop};
 use strongroom_record::WorkItem;
 
 /// What every command is given.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) out: Output,
+    /// The archive that the command opened last.
+    opened: RefCell<Option<Archive>>,
 }
 
 impl Context {
     /// The archive that is there.
     pub(crate) fn open(&self) -> Result<Archive, Failure> {
-        Ok(Archive::open(&self.options()?)?)
+        let archive = Archive::open(&self.options()?)?;
+        self.opened.replace(Some(archive.clone()));
+        Ok(archive)
     }
 
     /// The archive, made where there is none; then its owner is told what to keep.
@@ -45,19 +52,41 @@ impl Context {
             eprintln!("Both shelves, a and b, are on one disk. Add another disk with:");
             eprintln!("  strongroom shelf add /path/on/another/disk");
         }
+        self.opened.replace(Some(opened.archive.clone()));
         Ok(opened.archive)
     }
 
-    fn options(&self) -> Result<Options, Failure> {
+    /// Tells the shelves what the command changed.
+    fn keep_journals(&self) {
+        if let Some(archive) = self.opened.take()
+            && archive.behind().is_none()
+        {
+            Runner::new(&archive, Stop::default(), Arc::new(())).keep_journals();
+        }
+    }
+
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
         Ok(Options::new(self.settings.data()?.to_owned()))
     }
 }
 
 /// Does what was asked.
 pub(crate) fn run(cli: Cli, out: Output) -> Result<Answer, Failure> {
-    let context = Context { settings: Settings::gather(cli.data), out };
-    let cx = &context;
-    match cli.command {
+    let opened = RefCell::default();
+    let context = Context { settings: Settings::gather(cli.data), out, opened };
+    let looks_only = matches!(
+        cli.command,
+        Command::Object(_) | Command::Cat(_) | Command::Status(_) | Command::Doctor(_)
+    );
+    let answer = dispatch(&context, cli.command);
+    if !looks_only {
+        context.keep_journals();
+    }
+    answer
+}
+
+fn dispatch(cx: &Context, command: Command) -> Result<Answer, Failure> {
+    match command {
         Command::Demo(args) => demo::run(cx, args),
         Command::Deposit(args) => deposit::run(cx, args),
         Command::Work(args) => work::run(cx, args),
@@ -67,6 +96,7 @@ pub(crate) fn run(cli: Cli, out: Output) -> Result<Answer, Failure> {
         Command::Fixity(args) => fixity::run(cx, args),
         Command::Repair(args) => fixity::repair(cx, args),
         Command::Status(args) => fixity::status(cx, args),
+        Command::Rebuild(args) => rebuild::run(cx, args),
         Command::Shelf(args) => shelf::run(cx, args),
         Command::Policy(args) => policy::run(cx, args),
         Command::Bag(args) => bag::run(cx, args),

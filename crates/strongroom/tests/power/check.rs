@@ -203,7 +203,9 @@ impl World {
         let found = archive.find_object(name)?;
         for version in archive.block_on(archive.registry().versions(found.id))? {
             match version.state {
-                VersionState::Draft => return wrong(format!("{name} has a draft of nobody")),
+                VersionState::Draft | VersionState::Rebuilding => {
+                    return wrong(format!("{name} has a draft of nobody"));
+                }
                 VersionState::Abandoned => continue,
                 VersionState::Published => {}
             }
