@@ -304,7 +304,7 @@ impl World {
         self.archive.as_ref().expect("it was opened")
     }
 
-    fn runner(&self) -> Runner {
+    pub(crate) fn runner(&self) -> Runner {
         Runner::new(self.archive(), Stop::default(), Arc::new(()))
     }
 
@@ -345,6 +345,8 @@ impl World {
             Action::Damage => self.damage(),
             Action::Recode => self.recode(),
             Action::Reopen => {
+                // As a process ends: it tells the shelves what they were not told yet.
+                self.runner().keep_journals();
                 self.close();
                 self.opened()
             }
