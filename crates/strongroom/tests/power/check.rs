@@ -187,17 +187,24 @@ impl World {
             let archive = self.archive();
             let work = segment.work.map(|id| archive.block_on(archive.registry().work(id)));
             let whose = work.transpose()?.flatten().map(|work| (work.kind, work.status, work.note));
-            return self.unless_injected(format!(
-                "segment {} is being written still: {whose:?}",
-                segment.id
-            ));
+            let journal = matches!(whose, Some((WorkKind::Journal, WorkStatus::Trouble, _)));
+            if !journal {
+                return self.unless_injected(format!(
+                    "segment {} is being written still: {whose:?}",
+                    segment.id
+                ));
+            }
         }
         let archive = self.archive();
         let items =
             archive.block_on(archive.registry().work_list(Default::default(), None, 1000))?;
         let ended = |item: &&WorkItem| item.status != WorkStatus::Succeeded;
-        // A restoration that was cut off goes on to a target of its own, and is not asked for again.
-        let stuck = items.iter().filter(ended).find(|i| i.kind != WorkKind::Restore);
+        // A restoration that was cut off goes on to a target of its own, and is not asked for again; a
+        // journal in trouble waits for the next event of its institution.
+        let stuck = items
+            .iter()
+            .filter(ended)
+            .find(|i| !matches!(i.kind, WorkKind::Restore | WorkKind::Journal));
         match stuck {
             Some(item) => self
                 .unless_injected(format!("{} is left {}: {}", item.kind, item.status, item.note)),
