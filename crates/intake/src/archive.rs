@@ -2,7 +2,11 @@
 
 use crate::keeper::Keeper;
 use crate::keys::PublicKey;
-use crate::{Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest};
+use crate::locks::{self, Held};
+use crate::{
+    Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest,
+    SEGMENT_BYTES,
+};
 use std::cell::RefCell;
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,10 +21,13 @@ use strongroom_registry::{
     ARCHIVE_NAME, IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState,
     Version, VersionState, WorkFilter,
 };
-use strongroom_vault::{Identity, OsDisk, ShelfSpec, Vault};
+use strongroom_vault::{Disk, Identity, OsDisk, ShelfSpec, Vault};
 
 /// Work items that are asked of the registry at once.
 const PAGE: u32 = 1000;
+
+/// The registry's file in the data folder.
+const DATABASE: &str = "strongroom.db";
 
 /// The institution that an archive has from the start.
 pub(crate) const DEFAULT_INSTITUTION: &str = "local";
@@ -30,6 +37,33 @@ pub(crate) const DEFAULT_INSTITUTION: &str = "local";
 pub struct Options {
     /// Its data folder.
     pub data: PathBuf,
+    /// What holds the data folder and the shelves; the system's file system but for tests.
+    pub disk: Arc<dyn Disk>,
+    /// Where files go that have no name and that nobody outlives: in the data folder, but for tests.
+    pub scratch: PathBuf,
+    /// How the registry is opened; a test gives it a disk of its own by the name of a VFS.
+    pub registry: strongroom_registry::Options,
+    /// Plaintext of a segment as ingest fills it, in bytes. Only tests want smaller ones.
+    pub segment_bytes: u64,
+}
+
+impl Options {
+    /// As it is but for tests: on the system's file system.
+    pub fn new(data: PathBuf) -> Options {
+        Options {
+            scratch: data.clone(),
+            data,
+            disk: Arc::new(OsDisk),
+            registry: Default::default(),
+            segment_bytes: SEGMENT_BYTES,
+        }
+    }
+
+    pub(crate) fn has_database(&self) -> bool {
+        // Only SQLite opens its file: closing another handle on it would drop SQLite's locks.
+        let names = self.disk.list(&self.data).unwrap_or_default();
+        names.iter().any(|name| name == DATABASE)
+    }
 }
 
 /// An archive that was opened, or made.
@@ -57,15 +91,15 @@ struct Inner {
     behind: Option<String>,
     worker: WorkerId,
     keeper: Keeper,
-    /// Held for as long as this process lives: who can lock it knows that its worker is dead.
-    _alive: std::fs::File,
+    scratch: PathBuf,
+    segment_bytes: u64,
+    _alive: Held,
 }
 
 impl Archive {
     /// Opens an archive that exists.
     pub fn open(options: &Options) -> Result<Archive, Error> {
-        let database = options.data.join("strongroom.db");
-        if !database.is_file() {
+        if !options.has_database() {
             let name = options.data.display().to_string();
             return Err(Error::NotFound { what: "archive", name });
         }
@@ -74,15 +108,12 @@ impl Archive {
 
     /// Opens an archive, or makes one with two shelves and the institution `local`.
     pub fn open_or_create(options: &Options) -> Result<Opened, Error> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Unwritable { path, source }
-        };
-        std::fs::create_dir_all(&options.data).map_err(io(&options.data))?;
+        if !options.has_database() {
+            strongroom_vault::create_folders(options.disk.as_ref(), &options.data)
+                .map_err(|source| Error::Unwritable { path: options.data.clone(), source })?;
+        }
         // One process at a time makes or finds the archive; a crash half-way is gone over again.
-        let path = options.data.join("create.lock");
-        let lock = std::fs::File::create(&path).map_err(io(&path))?;
-        lock.lock().map_err(io(&path))?;
+        let _turn = locks::making(options.disk.as_ref(), &options.data)?;
         Archive::open_in(options, true)
     }
 
@@ -94,21 +125,21 @@ impl Archive {
             .enable_all()
             .build()
             .map_err(|e| Error::Internal(format!("no runtime: {e}")))?;
-        let database = data.join("strongroom.db");
-        let registry = runtime.block_on(Registry::open(&database, Default::default()))?;
+        let database = data.join(DATABASE);
+        let registry = runtime.block_on(Registry::open(&database, options.registry.clone()))?;
         let key_path = data.join("strongroom.key");
         let known = runtime.block_on(registry.archive())?;
         let created = known.is_none();
         let known = match known {
             Some(known) => known,
-            None if create => make(&runtime, &registry, &data, &key_path)?,
+            None if create => make(&runtime, &registry, &options.disk, &data, &key_path)?,
             None => {
                 let name = data.display().to_string();
                 return Err(Error::NotFound { what: "archive", name });
             }
         };
         let worker = WorkerId(random_id());
-        let alive = hold(&data, worker)?;
+        let alive = locks::alive(options.disk.as_ref(), &data, worker)?;
         let shelves = runtime.block_on(registry.shelves())?;
         let usage = runtime.block_on(registry.shelf_usage())?;
         let used = |id| usage.iter().find(|usage| usage.shelf == id);
@@ -119,7 +150,7 @@ impl Archive {
         };
         let specs: Vec<_> = shelves.iter().filter(needed).map(spec).collect();
         let vault = Vault::open(
-            Arc::new(OsDisk),
+            options.disk.clone(),
             &specs,
             strongroom_vault::Options {
                 archive: known.id,
@@ -139,12 +170,12 @@ impl Archive {
                 tracing::error!(why, "the registry is older than its shelves: nothing is written");
                 runtime.block_on(registry.close());
                 let options =
-                    strongroom_registry::Options { read_only: true, ..Default::default() };
+                    strongroom_registry::Options { read_only: true, ..options.registry.clone() };
                 runtime.block_on(Registry::open(&database, options))?
             }
         };
         let inner = Inner {
-            keeper: Keeper::new(key_path, known.id, data.join("create.lock")),
+            keeper: Keeper::new(key_path, known.id),
             data,
             runtime,
             registry,
@@ -153,6 +184,8 @@ impl Archive {
             epoch: known.epoch_number,
             behind,
             worker,
+            scratch: options.scratch.clone(),
+            segment_bytes: options.segment_bytes,
             _alive: alive,
         };
         let archive = Archive { inner: Arc::new(inner) };
@@ -195,6 +228,14 @@ impl Archive {
     /// This process, as a worker.
     pub fn worker(&self) -> WorkerId {
         self.inner.worker
+    }
+    /// Where files without a name go.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.inner.scratch
+    }
+    /// Plaintext of a segment as ingest fills it.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.inner.segment_bytes
     }
     /// Waits for what the registry promises.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -445,6 +486,11 @@ impl Archive {
         self.change_keys(|keys| make_institution(&self.inner.runtime, self.registry(), keys, name))
     }
 
+    /// What holds the data folder and the shelves.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        self.vault().disk()
+    }
+
     fn policy(&self, scope: Scope, coding: Coding) -> Result<(), Error> {
         let detail = serde_json::json!({"policy": coding.to_string(), "scope": match scope {
             Scope::Archive => "archive",
@@ -519,12 +565,8 @@ impl Archive {
         let running = self.block_on(self.registry().work_list(filter, None, 1000))?;
         for item in running {
             let Some(worker) = item.worker else { continue };
-            let path = alive_path(&self.inner.data, worker);
-            let dead = match std::fs::File::open(&path) {
-                Ok(file) => file.try_lock().is_ok(),
-                Err(_) => false, // of another machine, or gone: its lease lapses
-            };
-            if worker != self.inner.worker && dead {
+            let is_dead = || locks::is_dead(self.disk().as_ref(), &self.inner.data, worker);
+            if worker != self.inner.worker && is_dead() {
                 let until = item.lease_until.unwrap_or_default();
                 let lease = strongroom_record::Lease { work: item.id, token: item.token, until };
                 match self.block_on(self.registry().release(&lease, now())) {
@@ -541,37 +583,34 @@ impl Archive {
 fn make(
     runtime: &tokio::runtime::Runtime,
     registry: &Registry,
+    disk: &Arc<dyn Disk>,
     data: &Path,
     key_path: &Path,
 ) -> Result<strongroom_registry::Archive, Error> {
     let archive = ArchiveId(random_id());
     // The key is durable before the registry names it. One left by a crash before that is of no
     // archive, and is put aside, never deleted.
-    if key_path.exists() {
+    if disk.open(key_path).is_ok() {
         let aside = key_path.with_extension(format!("key.unused-{archive}"));
-        std::fs::rename(key_path, &aside)
+        disk.rename(key_path, &aside)
             .map_err(|source| Error::Unwritable { path: aside, source })?;
     }
-    let mut keys = KeyFile::create(key_path, archive, random)?;
+    let mut keys = KeyFile::create(disk.clone(), key_path, archive, random)?;
     let epoch = EpochId(random_id());
     keys.add_institution(DEFAULT_INSTITUTION, random)?;
-    let disk: Arc<dyn strongroom_vault::Disk> = Arc::new(OsDisk);
     let mut shelves = Vec::new();
     for name in ["a", "b"] {
         let path = data.join("shelves").join(name);
-        if path.exists() {
+        if disk.list(&path).is_ok() {
             let aside = data.join("shelves").join(format!("{name}.unused-{archive}"));
-            std::fs::rename(&path, &aside)
+            disk.rename(&path, &aside)
                 .map_err(|source| Error::Unwritable { path: aside, source })?;
         }
         let shelf = new_shelf(name, &path, "this-disk", None)?;
-        Vault::create_shelf(&disk, &path, &Identity::new(shelf.id, archive, 1, epoch))?;
+        Vault::create_shelf(disk, &path, &Identity::new(shelf.id, archive, 1, epoch))?;
         shelves.push(shelf);
     }
-    for shelf in &shelves {
-        runtime.block_on(registry.add_shelf(shelf))?;
-    }
-    runtime.block_on(registry.create_archive(archive, epoch, now()))?;
+    runtime.block_on(registry.create_archive(archive, epoch, &shelves, now()))?;
     make_own_institution(runtime, registry, &keys.archive_public()?)?;
     make_institution(runtime, registry, &mut keys, DEFAULT_INSTITUTION)?;
     let missing = || Error::Internal("the archive was made and is not there".into());
@@ -585,10 +624,8 @@ pub(crate) fn make_own_institution(
     public: &PublicKey,
 ) -> Result<(), Error> {
     let keys = public.seal_to.to_bytes();
-    if runtime.block_on(registry.create_archive_institution(public.id, &keys, now()))? {
-        let event = EventDraft::new(EventKind::Creation);
-        runtime.block_on(registry.record_events(public.id, vec![event], now()))?;
-    }
+    let event = EventDraft::new(EventKind::Creation);
+    runtime.block_on(registry.create_archive_institution(public.id, &keys, vec![event], now()))?;
     Ok(())
 }
 
@@ -633,11 +670,9 @@ fn make_institution(
         coding: None,
         created: now(),
     };
-    if runtime.block_on(registry.create_institution(&institution, now()))? {
-        let detail = serde_json::json!({"institution": name});
-        let event = EventDraft { detail, ..EventDraft::new(EventKind::Creation) };
-        runtime.block_on(registry.record_events(public.id, vec![event], now()))?;
-    }
+    let detail = serde_json::json!({"institution": name});
+    let event = EventDraft { detail, ..EventDraft::new(EventKind::Creation) };
+    runtime.block_on(registry.create_institution(&institution, vec![event], now()))?;
     Ok(public.id)
 }
 
@@ -668,20 +703,6 @@ pub(crate) fn spec(shelf: &Shelf) -> ShelfSpec {
         capacity_bytes: shelf.capacity_bytes,
         read_only: shelf.state != ShelfState::Active,
     }
-}
-
-fn alive_path(data: &Path, worker: WorkerId) -> PathBuf {
-    data.join("workers").join(format!("{worker}.lock"))
-}
-
-/// Locks this process's file, and removes those of the dead.
-fn hold(data: &Path, worker: WorkerId) -> Result<std::fs::File, Error> {
-    let folder = data.join("workers");
-    let io = |source| Error::Unwritable { path: folder.clone(), source };
-    std::fs::create_dir_all(&folder).map_err(io)?;
-    let file = std::fs::File::create(alive_path(data, worker)).map_err(io)?;
-    file.lock().map_err(io)?;
-    Ok(file)
 }
 
 /// A source as its object remembers it. A path that is not UTF-8 stands in base64.

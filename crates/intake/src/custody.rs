@@ -83,7 +83,7 @@ impl Archive {
 
     /// The key file, read anew.
     pub fn key_file(&self) -> Result<KeyFile, Error> {
-        KeyFile::open(self.key_path(), self.id())
+        KeyFile::open(self.disk().clone(), self.key_path(), self.id())
     }
 
     /// Writes a key file for a worker that seals and never reads, with a writer of its own that each
@@ -305,7 +305,7 @@ pub fn recover_keys(
     let generations = keyring.key.seeds.iter().map(|seed| seed.generation).collect();
     let own = best.into_values().next().map(|keyring| keyring.key);
     let archive_key = own.is_some();
-    let keys = KeyFile::with(path, archive, own, vec![keyring.key], random);
+    let keys = KeyFile::with(Arc::new(OsDisk), path, archive, own, vec![keyring.key], random);
     Ok(Recovered { keys, institution, generations, archive_key, unopened })
 }
 

@@ -47,7 +47,7 @@ impl Archive {
                 last.is_some_and(|last| last.last_event >= head.sequence && last.number.0 == epoch);
             if !told && head.sequence > 0 {
                 let key = Some(institution.to_string());
-                let request = json!({"accept_degraded": true});
+                let request = json!({});
                 due.push(self.queue(WorkKind::Journal, institution, None, key, &request)?);
             }
         }

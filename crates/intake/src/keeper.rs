@@ -2,7 +2,7 @@
 
 use crate::archive::{now, random};
 use crate::keys::PublicKey;
-use crate::{Archive, Error, KeyFile};
+use crate::{Archive, Error, KeyFile, locks};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +13,6 @@ use strongroom_vault::keys::{SealingPublic, SecretKeys, Writer};
 pub(crate) struct Keeper {
     path: PathBuf,
     archive: ArchiveId,
-    /// Locked while the file is changed.
-    lock: PathBuf,
     /// The file as it was read last, and what tells that it was replaced since.
     read: Mutex<Option<(KeyFile, Identity)>>,
     writers: Mutex<HashMap<(InstitutionId, u32), Arc<Writer>>>,
@@ -31,8 +29,8 @@ pub(crate) struct Sealing {
 }
 
 impl Keeper {
-    pub(crate) fn new(path: PathBuf, archive: ArchiveId, lock: PathBuf) -> Keeper {
-        Keeper { path, archive, lock, read: Mutex::default(), writers: Mutex::default() }
+    pub(crate) fn new(path: PathBuf, archive: ArchiveId) -> Keeper {
+        Keeper { path, archive, read: Mutex::default(), writers: Mutex::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -52,7 +50,7 @@ impl Archive {
         let known = slot.take().filter(|(_, known)| identity.is_some() && *known == identity);
         let known = match known {
             Some(known) => known,
-            None => (KeyFile::open(&keeper.path, keeper.archive)?, identity),
+            None => (KeyFile::open(self.disk().clone(), &keeper.path, keeper.archive)?, identity),
         };
         work(&slot.insert(known).0)
     }
@@ -63,10 +61,8 @@ impl Archive {
         change: impl FnOnce(&mut KeyFile) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let keeper = self.keeper();
-        let io = |source| Error::Unwritable { path: keeper.lock.clone(), source };
-        let lock = std::fs::File::create(&keeper.lock).map_err(io)?;
-        lock.lock().map_err(io)?;
-        change(&mut KeyFile::open(&keeper.path, keeper.archive)?)
+        let _turn = locks::making(self.disk().as_ref(), self.data())?;
+        change(&mut KeyFile::open(self.disk().clone(), &keeper.path, keeper.archive)?)
     }
 
     /// The seeds of an institution: those of the key file, and those that keyrings give with them.

@@ -4,16 +4,17 @@
 use crate::{Code, Error};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use strongroom_record::json::bytes::{hex, unhex};
 use strongroom_record::{ArchiveId, InstitutionId, Sha256, Time};
-use strongroom_vault::ShardError;
 use strongroom_vault::keys::{
     Certificate, Grant, Institution, Kind, LOCKED_MAGIC, SealingPublic, SecretKeys, Seed,
     SigningChain, Writer, WriterKey, lock, unlock,
 };
+use strongroom_vault::{Disk, OsDisk, ShardError};
 
 const MAGIC: &str = "strongroom keys";
 const FORMAT: u32 = 1;
@@ -157,6 +158,7 @@ fn bytes32(text: &str) -> Result<[u8; 32], String> {
 /// The key file of an archive, read.
 #[derive(Clone)]
 pub struct KeyFile {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     stored: Stored,
 }
@@ -198,18 +200,20 @@ pub struct KeySummary {
 impl KeyFile {
     /// Makes the file of a new archive; durable when it returns. An existing one is never replaced.
     pub fn create(
+        disk: Arc<dyn Disk>,
         path: &Path,
         archive: ArchiveId,
         random: fn(&mut [u8]),
     ) -> Result<KeyFile, Error> {
         let archive_key = Some(StoredKey::new("archive", random));
-        let file = KeyFile::with(path, archive, archive_key, vec![], random);
+        let file = KeyFile::with(disk, path, archive, archive_key, vec![], random);
         file.write_new(None)?;
         Ok(file)
     }
 
     /// A key file of these keys, with a writer of its own; nothing is written yet.
     pub(crate) fn with(
+        disk: Arc<dyn Disk>,
         path: &Path,
         archive: ArchiveId,
         archive_key: Option<StoredKey>,
@@ -221,12 +225,12 @@ impl KeyFile {
         let (magic, note, writer) = (MAGIC.into(), NOTE.into(), hex(&writer));
         let stored =
             Stored { magic, format: FORMAT, note, archive, archive_key, writer, institutions };
-        KeyFile { path: path.to_owned(), stored }
+        KeyFile { disk, path: path.to_owned(), stored }
     }
 
     /// Reads the file, and checks that it is `archive`'s.
-    pub fn open(path: &Path, archive: ArchiveId) -> Result<KeyFile, Error> {
-        let file = KeyFile::read(path, None)?;
+    pub fn open(disk: Arc<dyn Disk>, path: &Path, archive: ArchiveId) -> Result<KeyFile, Error> {
+        let file = KeyFile::read_on(disk, path, None)?;
         let found = file.archive();
         match found == archive {
             true => Ok(file),
@@ -239,13 +243,18 @@ impl KeyFile {
 
     /// Reads a file of any archive, with the passphrase under which it is locked, where it is.
     pub fn read(path: &Path, passphrase: Option<&str>) -> Result<KeyFile, Error> {
+        KeyFile::read_on(Arc::new(OsDisk), path, passphrase)
+    }
+
+    fn read_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        passphrase: Option<&str>,
+    ) -> Result<KeyFile, Error> {
         let error = |code, what: String| Error::Key { code, path: path.to_owned(), what };
         let bad = |what: String| error(Code::Key, what);
-        let length = std::fs::metadata(path).map_err(|e| bad(e.to_string()))?.len();
-        if length > BYTES_MAX {
-            return Err(bad(format!("{length} bytes are too many for a key file")));
-        }
-        let mut text = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
+        let text = strongroom_vault::read_file(disk.as_ref(), path, BYTES_MAX);
+        let mut text = text.map_err(|e| bad(e.to_string()))?;
         if text.starts_with(LOCKED_MAGIC) {
             let Some(passphrase) = passphrase else {
                 return Err(error(Code::KeyLocked, "it is locked under a passphrase".into()));
@@ -265,7 +274,7 @@ impl KeyFile {
             let (path, found, known) = (path.to_owned(), stored.format, FORMAT);
             return Err(Error::Newer { path, found, known });
         }
-        Ok(KeyFile { path: path.to_owned(), stored })
+        Ok(KeyFile { disk, path: path.to_owned(), stored })
     }
 
     /// Whether the file is locked under a passphrase.
@@ -276,7 +285,7 @@ impl KeyFile {
         read.is_ok() && magic == *LOCKED_MAGIC
     }
 
-    /// What tells whether the file was replaced since.
+    /// What tells whether the file was replaced since; nothing does on a disk that is simulated.
     pub(crate) fn identity(path: &Path) -> Option<(u64, i64, i64)> {
         let meta = std::fs::metadata(path).ok()?;
         Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))
@@ -510,7 +519,7 @@ impl KeyFile {
         seconds: Option<i64>,
         random: fn(&mut [u8]),
     ) -> Result<(KeyFile, Vec<(InstitutionId, Certificate)>), Error> {
-        let mut file = KeyFile::with(path, self.archive(), None, vec![], random);
+        let mut file = KeyFile::with(self.disk.clone(), path, self.archive(), None, vec![], random);
         file.stored.note = NOTE_PUBLIC.into();
         let writer = file.writer_public()?;
         let mut certificates = Vec::new();
@@ -577,9 +586,9 @@ impl KeyFile {
     /// Writes the file where none is yet, locked under a passphrase where one is given; durable when
     /// it returns.
     pub fn write_new(&self, passphrase: Option<&str>) -> Result<(), Error> {
-        match self.path.try_exists() {
-            Ok(false) => {}
-            Ok(true) => return Err(Error::TargetExists(self.path.clone())),
+        match self.disk.open(&self.path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Ok(_) => return Err(Error::TargetExists(self.path.clone())),
             Err(e) => return Err(self.bad(&e.to_string())),
         }
         match passphrase {
@@ -607,16 +616,18 @@ impl KeyFile {
         };
         let temporary = self.path.with_extension("new");
         let put = || -> std::io::Result<()> {
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(text)?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, &self.path)?;
-            std::fs::File::open(folder)?.sync_all()
+            let file = match self.disk.create_private(&temporary) {
+                // What a crash left is of no use, and not to be left lying about.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                    self.disk.remove(&temporary)?;
+                    self.disk.create_private(&temporary)?
+                }
+                other => other?,
+            };
+            file.write_at(0, &[text])?;
+            file.sync()?;
+            self.disk.rename(&temporary, &self.path)?;
+            self.disk.sync_dir(folder)
         };
         put().map_err(|e| self.bad(&format!("it cannot be written: {e}")))
     }

@@ -82,6 +82,7 @@ mod keeper;
 mod keyring;
 mod keys;
 mod lines;
+mod locks;
 mod moving;
 mod pace;
 mod progress;

@@ -330,10 +330,15 @@ impl Runner {
                 "problems": problems.len()}),
             ..EventDraft::new(kind)
         });
+        // A journal is no person's to mend: the next process writes it anew.
+        let status = match job.item.kind {
+            WorkKind::Journal => WorkStatus::Cancelled,
+            _ => WorkStatus::Trouble,
+        };
         let batch = Batch {
             note: Some(format!("{}: {first}", error.code().word())),
             events: event.into_iter().collect(),
-            finish: Some(Finish { status: WorkStatus::Trouble, report }),
+            finish: Some(Finish { status, report }),
             ..Batch::default()
         };
         match job.commit(batch) {

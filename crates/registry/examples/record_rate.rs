@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let registry = Registry::open(&folder.path().join("registry.db"), Options::default()).await?;
     let now = Time(0);
-    registry.create_archive(ArchiveId([1; 16]), EpochId([1; 16]), now).await?;
+    registry.create_archive(ArchiveId([1; 16]), EpochId([1; 16]), &[], now).await?;
     let id = InstitutionId([1; 16]);
     let institution = Institution {
         id,
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         coding: None,
         created: now,
     };
-    registry.create_institution(&institution, now).await?;
+    registry.create_institution(&institution, vec![], now).await?;
     let shelf = Shelf {
         id: ShelfId([1; 16]),
         name: "a".into(),

@@ -11,11 +11,12 @@ use crate::types::{Account, Archive, Institution, Scope, Shelf, ShelfState};
 use crate::{Error, Registry, SETTING_CODING, events};
 
 impl Registry {
-    /// Makes the archive, in its first epoch; `false` where there is one already.
+    /// Makes the archive with its first shelves, in its first epoch; `false` where there is one already.
     pub async fn create_archive(
         &self,
         archive: ArchiveId,
         epoch: EpochId,
+        shelves: &[Shelf],
         now: Time,
     ) -> Result<bool, Error> {
         let mut tx = self.write().await?;
@@ -42,6 +43,9 @@ impl Registry {
         )
         .execute(&mut *tx)
         .await?;
+        for shelf in shelves {
+            add_shelf(&mut tx, shelf).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -103,11 +107,12 @@ impl Registry {
         Ok(tx.commit().await?)
     }
 
-    /// Makes an institution, at `now`, with an empty chain of events; `false`, and nothing is
+    /// Makes an institution, at `now`, with the first events of its chain; `false`, and nothing is
     /// changed, where its name or id is there already.
     pub async fn create_institution(
         &self,
         institution: &Institution,
+        events: Vec<EventDraft>,
         now: Time,
     ) -> Result<bool, Error> {
         check_institution(&institution.name)?;
@@ -115,6 +120,9 @@ impl Registry {
         let made =
             insert_institution(&mut tx, &Institution { created: now, ..institution.clone() })
                 .await?;
+        if made {
+            events::append(&mut tx, institution.id, events, now).await?;
+        }
         tx.commit().await?;
         Ok(made)
     }
@@ -177,19 +185,7 @@ impl Registry {
     /// Adds a shelf; [`Error::Conflict`] where its name or id is there already.
     pub async fn add_shelf(&self, shelf: &Shelf) -> Result<(), Error> {
         let mut tx = self.write().await?;
-        sqlx::query(
-            "INSERT INTO shelves (id, name, location, domain, capacity_bytes, state, added)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(&shelf.id.0[..])
-        .bind(&shelf.name)
-        .bind(&shelf.location)
-        .bind(&shelf.domain)
-        .bind(shelf.capacity_bytes.map(int).transpose()?)
-        .bind(shelf.state.word())
-        .bind(shelf.added.0)
-        .execute(&mut *tx)
-        .await?;
+        add_shelf(&mut tx, shelf).await?;
         Ok(tx.commit().await?)
     }
 
@@ -291,6 +287,23 @@ impl Registry {
         tx.commit().await?;
         Ok(told)
     }
+}
+
+async fn add_shelf(connection: &mut SqliteConnection, shelf: &Shelf) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO shelves (id, name, location, domain, capacity_bytes, state, added)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&shelf.id.0[..])
+    .bind(&shelf.name)
+    .bind(&shelf.location)
+    .bind(&shelf.domain)
+    .bind(shelf.capacity_bytes.map(int).transpose()?)
+    .bind(shelf.state.word())
+    .bind(shelf.added.0)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Inserts an institution with an empty chain of events; `false` where its name or id is there.

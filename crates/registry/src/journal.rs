@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, Row as _, TypeInfo as _, ValueRef as _};
 use strongroom_record::json::bytes::{hex, unhex};
-use strongroom_record::{InstitutionId, SegmentId, Sha256, Time};
+use strongroom_record::{EventDraft, InstitutionId, SegmentId, Sha256, Time};
 
 use crate::row::{Fields, int, limited};
 use crate::types::Institution;
@@ -209,12 +209,13 @@ pub const TABLES: &[Table] = &[
 ];
 
 impl Registry {
-    /// Makes the archive's own institution, under [`ARCHIVE_NAME`], with an empty chain of events;
-    /// `false` where it is there.
+    /// Makes the archive's own institution, under [`ARCHIVE_NAME`], with the first events of its chain;
+    /// `false`, and nothing is changed, where it is there.
     pub async fn create_archive_institution(
         &self,
         id: InstitutionId,
         keys: &[u8],
+        events: Vec<EventDraft>,
         now: Time,
     ) -> Result<bool, Error> {
         let mut tx = self.write().await?;
@@ -227,6 +228,9 @@ impl Registry {
             created: now,
         };
         let made = crate::archive::insert_institution(&mut tx, &row).await?;
+        if made {
+            crate::events::append(&mut tx, id, events, now).await?;
+        }
         tx.commit().await?;
         Ok(made)
     }

@@ -12,7 +12,7 @@
 //! use strongroom_registry::{Options, Registry};
 //! let folder = tempfile::tempdir().unwrap();
 //! let registry = Registry::open(&folder.path().join("registry.db"), Options::default()).await?;
-//! let made = registry.create_archive(ArchiveId([1; 16]), EpochId([2; 16]), Time(0)).await?;
+//! let made = registry.create_archive(ArchiveId([1; 16]), EpochId([2; 16]), &[], Time(0)).await?;
 //! assert!(made);
 //! assert_eq!(registry.archive().await?.unwrap().epoch_number, 1);
 //! registry.close().await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -20,11 +21,13 @@ pub struct Options {
     pub vfs: Option<String>,
     /// How long to wait for other processes before [`Error::Busy`].
     pub busy_seconds_max: u32,
+    /// The log is copied into the database when it has this many pages of 4 KiB.
+    pub wal_pages_max: u32,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { read_only: false, vfs: None, busy_seconds_max: 30 }
+        Options { read_only: false, vfs: None, busy_seconds_max: 30, wal_pages_max: WAL_PAGES_MAX }
     }
 }
 
@@ -59,7 +62,7 @@ const READ_CONNECTIONS_MAX: u32 = 4;
 const WRITE_CACHE_KIB: u32 = 16 * 1024;
 /// Page cache of each connection that reads.
 const READ_CACHE_KIB: u32 = 2 * 1024;
-/// The log is copied into the database when it has this many pages (16 MiB) ...
+/// The log is copied into the database when it has this many pages (16 MiB), where not told otherwise ...
 const WAL_PAGES_MAX: u32 = 4_000;
 /// ... and cut back to this after it grew larger.
 const WAL_BYTES_KEPT_MAX: u32 = 64 << 20;
@@ -98,9 +101,9 @@ impl Registry {
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 .pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
-                .pragma("wal_autocheckpoint", WAL_PAGES_MAX.to_string())
+                .pragma("wal_autocheckpoint", options.wal_pages_max.to_string())
                 .pragma("journal_size_limit", WAL_BYTES_KEPT_MAX.to_string());
-            let writes = patiently(|| pool(1).connect_with(connect.clone())).await?;
+            let writes = patiently(|| writer(pool(1)).connect_with(connect.clone())).await?;
             migrate(&writes).await?;
             Some(writes)
         };
@@ -133,6 +136,20 @@ impl Registry {
         let writes = self.writes.as_ref().ok_or(Error::ReadOnly)?;
         begin(writes).await
     }
+}
+
+/// A commit that the disk refuses ends the transaction within SQLite, and its connection never learns of
+/// that: it would refuse all work for as long as the process lives. So such a one is given up.
+fn writer(pool: SqlitePoolOptions) -> SqlitePoolOptions {
+    pool.before_acquire(|connection, _| {
+        Box::pin(async move {
+            if connection.is_in_transaction() {
+                // Also what was merely dropped may be rolling back still.
+                connection.ping().await?;
+            }
+            Ok(!connection.is_in_transaction())
+        })
+    })
 }
 
 async fn begin(writes: &SqlitePool) -> Result<Writing, Error> {

@@ -348,10 +348,20 @@ pub(crate) async fn abandon(
     now: Time,
 ) -> Result<(), Error> {
     objects::abandon(connection, id, now).await?;
-    sqlx::query("UPDATE segments SET state = 'released' WHERE work = $1 AND state = 'writing'")
-        .bind(&id.0[..])
-        .execute(connection)
-        .await?;
+    for sql in [
+        // Parts of a journal that was not kept.
+        "UPDATE placements SET state = 'released' WHERE segment IN
+           (SELECT id FROM segments WHERE work = $1 AND kind = 'journal' AND state = 'durable')
+           AND NOT EXISTS (SELECT 1 FROM journals JOIN segments AS head ON head.id = journals.head
+             WHERE head.work = $1)",
+        "UPDATE segments SET state = 'released'
+         WHERE work = $1 AND kind = 'journal' AND state = 'durable'
+           AND NOT EXISTS (SELECT 1 FROM journals JOIN segments AS head ON head.id = journals.head
+             WHERE head.work = $1)",
+        "UPDATE segments SET state = 'released' WHERE work = $1 AND state = 'writing'",
+    ] {
+        sqlx::query(sql).bind(&id.0[..]).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

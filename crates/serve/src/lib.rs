@@ -6,7 +6,7 @@
 //! use std::sync::Arc;
 //! use strongroom_intake::{Archive, Options, Stop};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let archive = Archive::open(&Options { data: "/var/lib/strongroom".into() })?;
+//! let archive = Archive::open(&Options::new("/var/lib/strongroom".into()))?;
 //! if let Some(token) = strongroom_serve::first_administrator(&archive)? {
 //!     println!("exchange this once: {token}");
 //! }

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -22,11 +22,15 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a new file, for reading and writing; an existing one is an error.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// As [`Disk::create`], of a file that nobody but its owner may read.
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.create(path)
+    }
     /// Opens an existing file for reading, and for writing where that is permitted.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// The names in a folder, in no order. A name that is not UTF-8 is left out.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
-    /// Renames a file, over an existing one too.
+    /// Renames a file, over an existing one too, or a folder.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -121,6 +125,12 @@ impl Disk for OsDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(OsFile::new(file)))
+    }
+
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
         Ok(Arc::new(OsFile::new(file)))
     }
 
@@ -392,6 +402,26 @@ impl DiskFile for OsFile {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Makes a folder and those above it that are not there, each durable in the one above it before the next
+/// is made: so a crash leaves at most the last one that is there in doubt, and its name is synced anew.
+pub fn create_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let all = || path.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+    let new = all().take_while(|dir| disk.list(dir).is_err()).count();
+    let mut folders: Vec<&Path> = all().take(new + 1).collect();
+    folders.reverse();
+    for (i, folder) in folders.iter().enumerate() {
+        disk.create_dir(folder)?;
+        let Some(above) = folder.parent() else { continue };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_dir(above) {
+            // A folder that was there, in one that is not ours to look into: we did not make it.
+            Err(e) if e.kind() == ErrorKind::PermissionDenied && i == 0 => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// Writes a small file whole and durably, over an existing one: a reader, also after a power cut,

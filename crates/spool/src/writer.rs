@@ -181,6 +181,11 @@ impl Writer {
         }
     }
 
+    /// Whether an earlier failure has ended it: a new writer has to begin new logs.
+    pub fn has_failed(&self) -> bool {
+        self.inner.failed.get().is_some()
+    }
+
     /// Bytes, with heads and padding, that were appended and are not durable yet.
     pub fn unsynced_bytes(&self) -> u64 {
         // A state that a panic left behind is still counted right: the sum is changed last.

@@ -290,7 +290,7 @@ fn the_tour_runs_as_written() {
     let blocks: Vec<_> = (tour.split("```sh\n").skip(1))
         .map(|block| block.split("```").next().unwrap().to_string())
         .collect();
-    assert_eq!(blocks.len(), 6, "{tour}");
+    assert_eq!(blocks.len(), 7, "{tour}");
     let binary = Path::new(env!("CARGO_BIN_EXE_strongroom")).parent().unwrap();
     let (install, export) = ("cargo install ", "export PATH=/tmp/strongroom/bin:");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -394,7 +394,7 @@ fn a_server_answers_as_the_archive_does() {
     assert_eq!((refused.status.code(), code(&refused)), (Some(3), "unauthorized".into()));
     std::fs::write(user.path("token"), &server.one_time_token).unwrap();
     let refused = at(&there, &["object", "list"]);
-    assert_eq!((refused.status.code(), code(&refused)), (Some(3), "forbidden".into()));
+    assert_eq!((refused.status.code(), code(&refused)), (Some(1), "forbidden".into()));
     std::fs::remove_file(user.path("token")).unwrap();
     let exchanged = Command::new(env!("CARGO_BIN_EXE_strongroom"))
         .env("STRONGROOM_TOKEN", &server.one_time_token)
@@ -495,9 +495,9 @@ fn a_server_answers_as_the_archive_does() {
     std::fs::write(user.path("token"), &made.stdout).unwrap();
     expect(&at(&there, &["object", "list"]), 0);
     let refused = at(&there, &["cat", "letters", "1914/june.txt"]);
-    assert_eq!((refused.status.code(), code(&refused)), (Some(3), "forbidden".into()));
+    assert_eq!((refused.status.code(), code(&refused)), (Some(1), "forbidden".into()));
     let refused = at(&there, &["deposit", "letters"]);
-    assert_eq!((refused.status.code(), code(&refused)), (Some(3), "forbidden".into()));
+    assert_eq!((refused.status.code(), code(&refused)), (Some(1), "forbidden".into()));
     expect(&at(&here, &["account", "disable", "local/eve"]), 0);
     let refused = at(&there, &["object", "list"]);
     assert_eq!((refused.status.code(), code(&refused)), (Some(3), "unauthorized".into()));

@@ -713,7 +713,7 @@ fn without_its_key_nothing_is_read_and_nothing_is_lost() {
     assert_ne!(newer.as_bytes(), good);
     let rows: [(Option<&[u8]>, &str, &str); 4] = [
         (None, "key", "No such file"),
-        (Some(&others), "key", "belongs to archive"),
+        (Some(&others), "key-wrong", "belongs to archive"),
         (Some(&half), "key", "it is damaged"),
         (Some(newer.as_bytes()), "newer-format", "newer than 1"),
     ];

@@ -1,5 +1,6 @@
 //! What tests of several rooms share: where material outside of the repository lies, and whether a
-//! test may do without it. For tests only; no room uses it otherwise.
+//! test may do without it; and a disk that loses its power ([`sim`]). For tests only; no room uses it
+//! otherwise.
 //!
 //! ```no_run
 //! if let Some(python) = strongroom_testkit::python() {
@@ -11,8 +12,11 @@
 //! Where something cannot be had, a test says so loudly and is skipped; with `CI=true` it fails, so
 //! that a gate never passes for want of what it should have checked.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod fuzz;
 pub mod scenario;
+pub mod sim;
 
 use std::path::{Path, PathBuf};
 

@@ -24,7 +24,7 @@
 //! | what fails | what happens |
 //! |---|---|
 //! | a shelf is not there, or its folder has no identity | it is *missing*, never empty; writing asks for another, or for `accept_degraded` |
-//! | a write or sync fails | the put fails; the shelf's writer is not used again by this process |
+//! | a write or sync fails | the put fails, and nothing more is written to that log; the next put begins a new one |
 //! | a block is wrong or gone when read | it is made from others, and reported as [`Fault`] |
 //! | fewer than k good shards | [`Error::Lost`], naming each shard and what is wrong with it |
 //!
@@ -56,7 +56,7 @@ pub use read::{Fault, SegmentReader};
 pub use shelf::{Head, Identity, MissingShelf, Shelf, ShelfSpec};
 pub use store::SHARD_KEY_PARTS;
 pub use strongroom_shard::{Error as ShardError, SMALL_BYTES};
-pub use strongroom_spool::{Disk, OsDisk};
+pub use strongroom_spool::{Disk, DiskFile, OsDisk, create_folders, read_file};
 pub use vault::{Options, Vault};
 
 /// Keys, certificates and writers, for rooms above that hold them.

@@ -145,18 +145,14 @@ impl Shelf {
     /// Makes a shelf in `dir`, which may exist but must hold no shelf. Durable when it returns.
     pub fn create(disk: &Arc<dyn Disk>, dir: &Path, identity: &Identity) -> Result<(), Error> {
         let io = |source| Error::Shelf { path: dir.to_owned(), source };
-        disk.create_dir(dir).map_err(io)?;
+        let disk = disk.as_ref();
+        strongroom_spool::create_folders(disk, dir).map_err(io)?;
         let names = disk.list(dir).map_err(io)?;
         if names.iter().any(|name| name == IDENTITY) {
             return Err(Error::ShelfTaken { path: dir.to_owned() });
         }
-        disk.create_dir(&dir.join(LOGS)).map_err(io)?;
-        identity.write(disk.as_ref(), dir).map_err(io)?;
-        disk.sync_dir(dir).map_err(io)?;
-        match dir.parent() {
-            Some(parent) => disk.sync_dir(parent).map_err(io),
-            None => Ok(()),
-        }
+        strongroom_spool::create_folders(disk, &dir.join(LOGS)).map_err(io)?;
+        identity.write(disk, dir).map_err(io)
     }
 
     /// Opens the shelf of `spec`; the error says what was found in its place.
@@ -306,7 +302,8 @@ impl Shelf {
         self.disk.device(&self.spec.path).map_err(io)
     }
 
-    /// This process's writer, begun with the first call: its own logs, appended to by no other.
+    /// This process's writer, begun with the first call, and anew after a failure, as when the disk was
+    /// full: its own logs, appended to by no other.
     pub(crate) fn writer(
         &self,
         epoch: u32,
@@ -314,7 +311,7 @@ impl Shelf {
         random: fn(&mut [u8]),
     ) -> Result<Writer, Error> {
         let mut slot = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(writer) = &*slot {
+        if let Some(writer) = slot.as_ref().filter(|writer| !writer.has_failed()) {
             return Ok(writer.clone());
         }
         let new_id = move || {

@@ -238,6 +238,21 @@ impl Drop for Target {
     }
 }
 
+/// Whether the power campaign asked for a bug that it must find: a sync that is left out, or one that
+/// nobody waits for, so that the registry's commit comes first.
+fn planted(_writer: &Writer) -> bool {
+    fail::fail_point!("planted.missing-sync", |_| true);
+    fail::fail_point!("planted.early-commit", |_| {
+        let writer = _writer.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            let _ = writer.sync();
+        });
+        true
+    });
+    false
+}
+
 /// A shelf's thread: appends what comes as frames of the log, and syncs when told to.
 fn write_shard(
     writer: &Writer,
@@ -251,7 +266,9 @@ fn write_shard(
         let piece = match order {
             Order::Write(piece) => piece,
             Order::Sync => {
-                writer.sync()?;
+                if !planted(writer) {
+                    writer.sync()?;
+                }
                 written.root = tree.map(|tree| tree.finish().1);
                 return Ok(written);
             }
@@ -376,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_on_a_shelf_fails_the_segment_and_every_later_one() {
+    fn what_fails_on_a_shelf_fails_the_segment_and_the_next_begins_another_log() {
         for lanes in [1, 3] {
             for fault in 0..12 {
                 let disk = MemDisk::default();
@@ -388,10 +405,17 @@ mod tests {
                 disk.set_faults(faults);
                 let told = written(&vault, lanes);
                 assert!(matches!(told, Err(Error::Spool { .. })), "{fault}: {told:?}");
-                // Also when the disk is well again: what it lost nobody knows.
+                // When the disk is well again, nothing goes to the log of which nobody knows what was lost.
+                let logs = |vault: &Vault| -> Vec<_> {
+                    let of = |s: &Arc<Shelf>| s.spool.logs().unwrap().into_iter().map(|l| l.id);
+                    vault.shelves().iter().flat_map(of).collect()
+                };
+                let before = logs(&vault);
                 disk.set_faults(Faults::default());
-                let told = written(&vault, lanes);
-                assert!(matches!(told, Err(Error::Spool { .. })), "{fault}: {told:?}");
+                let placements = written(&vault, lanes).unwrap();
+                let begun = logs(&vault).into_iter().filter(|log| !before.contains(log)).count();
+                assert!(begun > 0, "{fault}");
+                assert!(placements.iter().all(|p| p.state == PlacementState::Good), "{fault}");
             }
         }
     }

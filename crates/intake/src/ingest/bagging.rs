@@ -65,7 +65,7 @@ pub(crate) fn tag_files(
     let (mut bytes, mut files) = (0u64, 0u64);
     let mut links = Vec::new();
     let failed =
-        |e: std::io::Error| Error::Unwritable { path: job.archive.data().into(), source: e };
+        |e: std::io::Error| Error::Unwritable { path: job.archive.scratch().into(), source: e };
     each_file(job, version, &mut |file| {
         if file.made {
             return Ok(());
@@ -210,7 +210,7 @@ fn digest_of(file: &FileRecord) -> Result<Digest, Error> {
 }
 
 fn scratch(job: &Job<'_>) -> Result<BufWriter<File>, Error> {
-    let path = job.archive.data();
+    let path = job.archive.scratch();
     (tempfile::tempfile_in(path).map(BufWriter::new))
         .map_err(|source| Error::Unwritable { path: path.into(), source })
 }

@@ -10,7 +10,7 @@ use crate::archive::{now, random_id};
 use crate::keeper::Sealing;
 use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
-use crate::{Deposit, Error, SEGMENT_BYTES};
+use crate::{Deposit, Error};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -362,7 +362,7 @@ impl Packer<'_> {
                 hashed.push(hasher.recv().map_err(|_| Error::Interrupted)?);
             }
             let held = self.put.as_ref().map_or(0, Put::bytes);
-            let full = held + packed.batch.len() as u64 > SEGMENT_BYTES;
+            let full = held + packed.batch.len() as u64 > self.pack.job.archive.segment_bytes();
             if full || self.files.len() + BATCH_PARTS > FILES_MAX {
                 self.close()?;
             }

@@ -345,7 +345,7 @@ impl<'a> Unseen<'a> {
             let what = format!("holds more than {TAGS_MAX} manifests");
             return Err(refused("too-many-manifests", entry.path.clone(), &what));
         }
-        let data = self.job.archive.data();
+        let data = self.job.archive.scratch();
         let file = tempfile::tempfile_in(data)
             .and_then(|file| Ok((file.try_clone()?, file)))
             .map_err(|source| Error::Unwritable { path: data.into(), source })?;
@@ -358,7 +358,7 @@ impl<'a> Unseen<'a> {
         for (entry, mut file) in self.tags {
             let Some(inside) = self.walk.inside(&entry) else { continue };
             file.rewind().map_err(|source| {
-                let path = self.job.archive.data().into();
+                let path = self.job.archive.scratch().into();
                 Error::Unreadable { path, source }
             })?;
             self.walk.feed(&entry, &inside, file);

@@ -19,6 +19,7 @@ mod records;
 
 use crate::archive::{now, random, random_id};
 use crate::keyring::Keyring;
+use crate::locks;
 use crate::runner::Stop;
 use crate::{Error, KeyFile, Options, Progress};
 use records::Versions;
@@ -26,7 +27,6 @@ use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use strongroom_record::{
     ArchiveId, Coding, CodingNumber, EpochId, Event, EventDraft, EventKind, FileRecord, Id as _,
     InstitutionId, Outcome, Placement, PlacementState, SegmentId, SegmentKind, SegmentState,
@@ -36,7 +36,7 @@ use strongroom_registry::{
     FoundSegment, Institution, ROWS_MAX, Registry, Segment, Shelf, ShelfState,
 };
 use strongroom_vault::keys::SecretKeys;
-use strongroom_vault::{Disk, Identity, OsDisk, ShelfSpec, Vault};
+use strongroom_vault::{Disk, Identity, ShelfSpec, Vault};
 
 /// What a registry is rebuilt from.
 #[derive(Clone, Debug)]
@@ -145,13 +145,12 @@ pub fn rebuild(
         let path = path.to_owned();
         move |source| Error::Unwritable { path, source }
     };
-    std::fs::create_dir_all(&data).map_err(unwritable(&data))?;
-    let lock = data.join("create.lock");
-    let lock_file = std::fs::File::create(&lock).map_err(unwritable(&lock))?;
-    lock_file.lock().map_err(unwritable(&lock))?;
+    let disk = options.disk.clone();
+    strongroom_vault::create_folders(disk.as_ref(), &data).map_err(unwritable(&data))?;
+    let _turn = locks::making(disk.as_ref(), &data)?;
 
     let database = data.join("strongroom.db");
-    let anew = !database.exists();
+    let anew = !options.has_database();
     let temporary = data.join("strongroom.db.rebuilding");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -161,26 +160,26 @@ pub fn rebuild(
     if anew {
         for suffix in ["", "-wal", "-shm"] {
             let left = data.join(format!("strongroom.db.rebuilding{suffix}"));
-            if left.exists() {
-                std::fs::remove_file(&left).map_err(unwritable(&left))?;
+            match disk.remove(&left) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.map_err(unwritable(&left))?,
             }
         }
     }
     let path = if anew { &temporary } else { &database };
-    let registry = runtime.block_on(Registry::open(path, Default::default()))?;
+    let registry = runtime.block_on(Registry::open(path, options.registry.clone()))?;
 
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let shelves = shelves(&runtime, &registry, disk.as_ref(), &request.from)?;
     let archive = shelves.archive;
     let key = request.key.clone().unwrap_or_else(|| data.join("strongroom.key"));
-    let keys = KeyFile::open(&key, archive)?;
+    let keys = KeyFile::open(disk.clone(), &key, archive)?;
     let kept = data.join("strongroom.key");
-    if !kept.exists() {
+    if disk.open(&kept).is_err() {
         keys.at(&kept).write_new(None)?;
     }
     let epoch = shelves.epoch;
     let vault = Vault::open(
-        disk,
+        disk.clone(),
         &shelves.specs,
         strongroom_vault::Options { archive, epoch, token: random_id(), random },
     );
@@ -198,10 +197,9 @@ pub fn rebuild(
     runtime.block_on(registry.close());
     fail::fail_point!("rebuild.whole");
     if anew {
-        std::fs::rename(&temporary, &database).map_err(unwritable(&database))?;
+        disk.rename(&temporary, &database).map_err(unwritable(&database))?;
         fail::fail_point!("rebuild.named");
-        let folder = std::fs::File::open(&data).and_then(|folder| folder.sync_all());
-        folder.map_err(unwritable(&data))?;
+        disk.sync_dir(&data).map_err(unwritable(&data))?;
     }
     Ok(report)
 }
@@ -321,7 +319,12 @@ impl Rebuild<'_> {
     /// Makes the archive and its institutions, with the names of the key file; journals know more.
     fn institutions(&mut self, archive: ArchiveId) -> Result<(), Error> {
         let now = now();
-        self.runtime.block_on(self.registry.create_archive(archive, EpochId(random_id()), now))?;
+        self.runtime.block_on(self.registry.create_archive(
+            archive,
+            EpochId(random_id()),
+            &[],
+            now,
+        ))?;
         let own = self.keys.archive_public()?;
         make_own_institution_row(&self.runtime, &self.registry, &own, now)?;
         for (name, public) in self.keys.institutions()? {
@@ -573,6 +576,6 @@ fn make_own_institution_row(
     now: Time,
 ) -> Result<(), Error> {
     let keys = own.seal_to.to_bytes();
-    runtime.block_on(registry.create_archive_institution(own.id, &keys, now))?;
+    runtime.block_on(registry.create_archive_institution(own.id, &keys, vec![], now))?;
     Ok(())
 }

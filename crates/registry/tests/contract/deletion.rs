@@ -65,7 +65,7 @@ pub(super) async fn nobody_decides_alone(a: &Registry, b: &Registry) {
         name: "far".into(),
         ..b.institutions().await.unwrap().remove(0)
     };
-    assert!(b.create_institution(&elsewhere, NOW).await.unwrap());
+    assert!(b.create_institution(&elsewhere, vec![], NOW).await.unwrap());
     let far = World { institution: elsewhere.id, object: world.object, shelves: world.shelves };
     let zoe = account(a, &far, "zoe", "administrator").await;
     forbidden(decide(zoe, Decision::Approved).await, "another institution's");

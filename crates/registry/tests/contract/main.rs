@@ -19,13 +19,13 @@ async fn the_archive_and_its_parts_read_back(a: &Registry, b: &Registry) {
     assert!(matches!(a.next_revision().await, Err(Error::NotFound { .. })));
     assert_eq!(a.archive().await.unwrap(), None);
     let world = world(a).await;
-    assert!(!b.create_archive(fresh(), fresh(), NOW).await.unwrap());
+    assert!(!b.create_archive(fresh(), fresh(), &[], NOW).await.unwrap());
     assert_eq!(b.archive().await.unwrap().unwrap().epoch_number, 1);
 
     let local = b.institution_by_name("local").await.unwrap().unwrap();
     assert_eq!(b.institution(world.institution).await.unwrap(), Some(local.clone()));
     let twin = Institution { id: fresh(), ..local.clone() };
-    assert!(!b.create_institution(&twin, NOW).await.unwrap());
+    assert!(!b.create_institution(&twin, vec![], NOW).await.unwrap());
     assert_eq!(b.institutions().await.unwrap(), [local]);
 
     let account = Account {
@@ -918,6 +918,31 @@ mod sqlite {
         let refused = Registry::open(&path, Options::default()).await;
         assert!(matches!(refused, Err(Error::Corrupt { table: "file", .. })), "{refused:?}");
         assert_eq!(std::fs::read(&path).unwrap(), letter);
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_refused_is_not_kept_and_keeps_nobody_from_working() {
+        use strongroom_testkit::sim::{Fault, Sim};
+        for fault in [Fault::SyncFails, Fault::WriteFails, Fault::NoSpace] {
+            let sim = Sim::new(1, |path| match path.extension().is_some_and(|e| e == "db-wal") {
+                true => "log",
+                false => "other",
+            });
+            let machine = sim.power_on();
+            let options = Options { vfs: Some(machine.vfs()), ..Options::default() };
+            let registry = Registry::open("/r.db".as_ref(), options).await.unwrap();
+            registry.set_setting("x", "before").await.unwrap();
+            sim.inject(fault, &["log"], 0);
+            let refused = registry.set_setting("x", "refused").await;
+            assert!(refused.is_err(), "{fault:?}");
+            sim.clear_faults();
+            let kept = registry.setting("x").await.unwrap();
+            assert_eq!(kept.as_deref(), Some("before"), "{fault:?}");
+            registry.set_setting("x", "after").await.unwrap();
+            let kept = registry.setting("x").await.unwrap();
+            assert_eq!(kept.as_deref(), Some("after"), "{fault:?}");
+            registry.close().await;
+        }
     }
 
     #[tokio::test]

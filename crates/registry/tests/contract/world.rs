@@ -28,7 +28,7 @@ pub(crate) struct World {
 }
 
 pub(crate) async fn world(registry: &Registry) -> World {
-    assert!(registry.create_archive(fresh(), fresh(), NOW).await.unwrap());
+    assert!(registry.create_archive(fresh(), fresh(), &[], NOW).await.unwrap());
     let institution = Institution {
         id: fresh(),
         name: "local".into(),
@@ -37,7 +37,7 @@ pub(crate) async fn world(registry: &Registry) -> World {
         coding: None,
         created: NOW,
     };
-    assert!(registry.create_institution(&institution, NOW).await.unwrap());
+    assert!(registry.create_institution(&institution, vec![], NOW).await.unwrap());
     let shelves = [fresh(), fresh()];
     for (id, name) in shelves.into_iter().zip(["a", "b"]) {
         let shelf = Shelf {

@@ -324,7 +324,7 @@ fn it_is_not_ready_where_a_shelf_is_missing() {
     let World { place, tokens: _, archive, .. } = world;
     drop(archive);
     std::fs::rename(data.join("shelves/b"), data.join("shelves/gone")).unwrap();
-    let archive = strongroom_intake::Archive::open(&strongroom_intake::Options { data }).unwrap();
+    let archive = strongroom_intake::Archive::open(&strongroom_intake::Options::new(data)).unwrap();
     let served = World::over(archive, place).serve(unbounded(0));
     let ready = served.ask(None, "GET", "/health/ready", &[], None);
     assert_eq!((ready.status, ready.json()["missing_shelves"].clone()), (503, json!(1)));

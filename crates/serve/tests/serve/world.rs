@@ -54,7 +54,7 @@ impl World {
     /// each an object `letters`.
     pub(crate) fn new() -> World {
         let place = tempfile::tempdir().unwrap();
-        let options = strongroom_intake::Options { data: place.path().join("archive") };
+        let options = strongroom_intake::Options::new(place.path().join("archive"));
         let archive = Archive::open_or_create(&options).unwrap().archive;
         let letters = place.path().join("letters");
         std::fs::create_dir_all(letters.join("1914")).unwrap();

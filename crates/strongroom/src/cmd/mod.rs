@@ -99,7 +99,7 @@ impl Context {
     }
 
     pub(crate) fn options(&self) -> Result<Options, Failure> {
-        Ok(Options { data: self.settings.data()?.to_owned() })
+        Ok(Options::new(self.settings.data()?.to_owned()))
     }
 }
 

@@ -1,0 +1,329 @@
+//! What must hold after each cut, and at rest.
+
+use crate::source::Object;
+use crate::world::{Miss, World, wrong};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use strongroom_intake::{Error, RepairRequest};
+use strongroom_record::{
+    EventKind, Outcome, Placement, SegmentId, SegmentState, ShelfId, WorkItem, WorkKind, WorkStatus,
+};
+use strongroom_registry::{EventsOf, Segment, SegmentsOf, VersionState};
+use strongroom_spool::{Found, Location, LogId, ScanOptions, Spool};
+
+/// Rows that are asked of the registry at once.
+const PAGE: u32 = 1000;
+
+impl World {
+    /// What was acknowledged of the chain of events is still its beginning.
+    pub(crate) fn check_head(&self) -> Result<(), Miss> {
+        let archive = self.archive();
+        let (sequence, hash) = self.head;
+        if sequence == 0 {
+            return Ok(());
+        }
+        let Some(local) = archive.block_on(archive.registry().institution_by_name("local"))? else {
+            return wrong("the institution is gone");
+        };
+        let of = EventsOf::Institution(local.id);
+        let event = archive.block_on(archive.registry().events(of, sequence - 1, 1))?;
+        match event.first().is_some_and(|event| event.sequence == sequence && event.hash.0 == hash)
+        {
+            true => Ok(()),
+            false => wrong(format!("event {sequence}, which was acknowledged, is gone or another")),
+        }
+    }
+
+    /// Each object has the versions that were acknowledged, and at most the one that is under way.
+    pub(crate) fn check_listed(&self) -> Result<(), Miss> {
+        for object in &self.objects {
+            let published = self.published(object)?;
+            if published < object.acknowledged || published > object.versions.len() {
+                let (name, all) = (&object.name, object.versions.len());
+                let acknowledged = object.acknowledged;
+                return wrong(format!(
+                    "{name} has {published} versions: {acknowledged} of {all} were acknowledged"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn published(&self, object: &Object) -> Result<usize, Miss> {
+        let archive = self.archive();
+        let name = object.name.parse().unwrap();
+        let Some(found) = archive.block_on(archive.registry().object_by_name(&name))? else {
+            return Ok(0);
+        };
+        let versions = archive.block_on(archive.registry().versions(found.id))?;
+        Ok(versions.iter().filter(|version| version.state == VersionState::Published).count())
+    }
+
+    /// What the registry says of the shelves is what a scan of their logs finds.
+    pub(crate) fn check_shelves(&self) -> Result<(), Miss> {
+        // Shelves and reads that fail on purpose tell nothing.
+        if self.injected {
+            return Ok(());
+        }
+        let archive = self.archive();
+        if let [missing, ..] = archive.vault().missing() {
+            return wrong(format!("shelf {} is missing: {}", missing.spec.name, missing.why));
+        }
+        let segments = self.segments()?;
+        let mut shards: BTreeMap<SegmentId, usize> = BTreeMap::new();
+        for shelf in archive.vault().shelves() {
+            let mut there = BTreeMap::new();
+            for frame in self.scan(&shelf.spec().path.join("logs"))? {
+                let segment = SegmentId(frame.key[..16].try_into().unwrap());
+                if !segments.contains_key(&segment) {
+                    return wrong(format!("a shelf has {segment}, which is not registered"));
+                }
+                there.insert(place(&frame.location), (segment, frame));
+            }
+            let harmed = Some(&shelf.spec().name) == self.damaged.as_ref();
+            for placement in self.placements_on(shelf.spec().id)? {
+                let (segment, index) = (placement.segment, placement.index);
+                let wanted = &segments[&segment];
+                if wanted.state != SegmentState::Durable || wanted.number != placement.coding {
+                    continue;
+                }
+                *shards.entry(segment).or_default() += 1;
+                let frames = frames_of(&placement.frames);
+                let good = |at: &Location| {
+                    there.get(&place(at)).is_some_and(|(of, frame)| {
+                        *of == segment && frame.payload_ok == Some(true) && frame.key[24] == index
+                    })
+                };
+                let bytes: u64 = frames.iter().map(|at| u64::from(at.len)).sum();
+                if !(harmed || bytes == placement.bytes && frames.iter().all(good)) {
+                    return wrong(format!(
+                        "shard {index} of segment {segment} is registered and not on its shelf"
+                    ));
+                }
+            }
+        }
+        for segment in segments.values().filter(|s| s.state == SegmentState::Durable) {
+            let shards = shards.get(&segment.id).copied().unwrap_or(0);
+            if shards != usize::from(segment.coding.n()) {
+                return wrong(format!("segment {} has {shards} shards", segment.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> Result<BTreeMap<SegmentId, Segment>, Miss> {
+        let archive = self.archive();
+        let mut all = BTreeMap::new();
+        loop {
+            let after = all.keys().next_back().copied();
+            let page = archive.registry().segments_of(SegmentsOf::All, after, PAGE);
+            match archive.block_on(page)? {
+                page if page.is_empty() => return Ok(all),
+                page => all.extend(page.into_iter().map(|segment| (segment.id, segment))),
+            }
+        }
+    }
+
+    fn placements_on(&self, shelf: ShelfId) -> Result<Vec<Placement>, Miss> {
+        let archive = self.archive();
+        let mut all = Vec::new();
+        loop {
+            let page = archive.registry().placements_on(shelf, all.last(), PAGE);
+            match archive.block_on(page)? {
+                page if page.is_empty() => return Ok(all),
+                page => all.extend(page),
+            }
+        }
+    }
+
+    pub(crate) fn scan(&self, logs: &Path) -> Result<Vec<Found>, Miss> {
+        let mut frames = Vec::new();
+        let options = ScanOptions { verify_payload: true, log: None };
+        self.spool(logs)?
+            .scan(options, &mut |frame| {
+                frames.push(frame);
+                ControlFlow::Continue(())
+            })
+            .map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(frames)
+    }
+
+    pub(crate) fn logs(&self, logs: &Path) -> Result<BTreeMap<LogId, String>, Miss> {
+        let all = self.spool(logs)?.logs().map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(all.into_iter().map(|log| (log.id, log.name)).collect())
+    }
+
+    fn spool(&self, logs: &Path) -> Result<Spool, Miss> {
+        let spool = Spool::open(Arc::new(self.machine.clone()), logs, Default::default());
+        Ok(spool.map_err(|e| Error::Internal(e.to_string()))?)
+    }
+
+    /// At rest: every version comes back, every shard is good, nothing is there twice, nothing is stuck.
+    pub(crate) fn check_all(&mut self) -> Result<(), Miss> {
+        if self.fixity()? > 0 {
+            // Only reads that failed are a reason, and they are repaired.
+            let item = self.archive().repair(&RepairRequest::default())?;
+            self.work(item.id)?;
+        }
+        for object in 0..self.objects.len() {
+            let (published, states) =
+                (self.published(&self.objects[object])?, self.objects[object].versions.len());
+            if published != states {
+                let name = &self.objects[object].name;
+                return wrong(format!("{name} has {published} versions instead of {states}"));
+            }
+            for version in 0..states {
+                self.restore(object, version)?;
+            }
+            self.check_versions(object)?;
+        }
+        self.check_events()?;
+        // A journal that could not be stored is stored now.
+        self.runner().keep_journals();
+        if let Some(segment) = self.segments()?.values().find(|s| s.state == SegmentState::Writing)
+        {
+            let archive = self.archive();
+            let work = segment.work.map(|id| archive.block_on(archive.registry().work(id)));
+            let whose = work.transpose()?.flatten().map(|work| (work.kind, work.status, work.note));
+            let journal = matches!(whose, Some((WorkKind::Journal, WorkStatus::Trouble, _)));
+            if !journal {
+                return self.unless_injected(format!(
+                    "segment {} is being written still: {whose:?}",
+                    segment.id
+                ));
+            }
+        }
+        let archive = self.archive();
+        let items =
+            archive.block_on(archive.registry().work_list(Default::default(), None, 1000))?;
+        let ended = |item: &&WorkItem| item.status != WorkStatus::Succeeded;
+        // A restoration that was cut off goes on to a target of its own, and is not asked for again; a
+        // journal in trouble waits for the next event of its institution.
+        let stuck = items
+            .iter()
+            .filter(ended)
+            .find(|i| !matches!(i.kind, WorkKind::Restore | WorkKind::Journal));
+        match stuck {
+            Some(item) => self
+                .unless_injected(format!("{} is left {}: {}", item.kind, item.status, item.note)),
+            None => self.check_accounts(),
+        }
+    }
+
+    /// What must not be, but where something fails on purpose: then it is looked at again.
+    fn unless_injected(&self, what: String) -> Result<(), Miss> {
+        match self.injected {
+            true => Err(Error::Internal(what).into()),
+            false => wrong(what),
+        }
+    }
+
+    /// Each version lists each file once, and none is a draft.
+    fn check_versions(&self, object: usize) -> Result<(), Miss> {
+        let archive = self.archive();
+        let Object { name, versions, .. } = &self.objects[object];
+        let found = archive.find_object(name)?;
+        for version in archive.block_on(archive.registry().versions(found.id))? {
+            match version.state {
+                VersionState::Draft | VersionState::Rebuilding => {
+                    return wrong(format!("{name} has a draft of nobody"));
+                }
+                VersionState::Abandoned | VersionState::Deleted => continue,
+                VersionState::Published => {}
+            }
+            let files = archive.block_on(archive.registry().files(version.id, 0, PAGE))?;
+            let deposited = files.iter().filter(|file| !file.made).count();
+            let expected = versions[version.number as usize - 1].len();
+            if deposited != expected {
+                return wrong(format!("{name} has {deposited} files instead of {expected}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_events(&self) -> Result<(), Miss> {
+        let archive = self.archive();
+        let local = archive.block_on(archive.registry().institution_by_name("local"))?;
+        let local = local.expect("checked when it was opened").id;
+        let chain = archive.block_on(archive.registry().verify_chain(local))?;
+        if let Some(at) = chain.broken_at {
+            return wrong(format!("the chain of events is broken at {at}"));
+        }
+        let mut seen = BTreeSet::new();
+        let (mut accessions, mut creations) = (0, 0);
+        let of = EventsOf::Institution(local);
+        for event in archive.block_on(archive.registry().events(of, 0, 1000))? {
+            accessions += usize::from(event.draft.kind == EventKind::Accession);
+            creations += usize::from(event.draft.kind == EventKind::Creation);
+            let Some(work) = event.draft.work else { continue };
+            if event.draft.outcome != Outcome::Failure
+                && !seen.insert((work, event.draft.kind.word()))
+            {
+                return wrong(format!("work {work} has two events of {}", event.draft.kind));
+            }
+        }
+        let versions: usize = self.objects.iter().map(|object| object.versions.len()).sum();
+        if creations != 1 {
+            return wrong(format!("the institution has {creations} events of its making"));
+        }
+        match accessions == versions {
+            true => Ok(()),
+            false => wrong(format!("{accessions} accessions of {versions} versions")),
+        }
+    }
+
+    /// What the registry adds up for each shelf is at least what stands there and is wanted, and all of it
+    /// where nothing was released.
+    fn check_accounts(&self) -> Result<(), Miss> {
+        let archive = self.archive();
+        let told = archive.block_on(archive.registry().shelf_bytes())?;
+        for (shelf, told) in told {
+            let live: u64 = self.placements_on(shelf)?.iter().map(|p| p.bytes).sum();
+            let path = archive.vault().shelves().iter().find(|s| s.spec().id == shelf);
+            let path = path.expect("none is missing").spec().path.join("logs");
+            let there: u64 = self.scan(&path)?.iter().map(|f| u64::from(f.location.len)).sum();
+            if told < live || there < told {
+                return wrong(format!(
+                    "shelf {shelf}: {live} bytes are wanted, {told} are told, {there} are there"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A frame's place, in an order.
+type Place = ([u8; 16], u64, u32);
+
+fn place(at: &Location) -> Place {
+    (at.log.0, at.offset, at.len)
+}
+
+/// The frames of a shard, from a placement (docs/format.md): read here anew, not by the code that is tested.
+fn frames_of(mut bytes: &[u8]) -> Vec<Location> {
+    fn number(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let (byte, rest) = bytes.split_first().unwrap();
+            *bytes = rest;
+            value |= u64::from(byte & 127) << shift;
+            if byte & 128 == 0 {
+                break;
+            }
+        }
+        value
+    }
+    let mut frames = Vec::new();
+    while let Some((log, rest)) = bytes.split_at_checked(16) {
+        bytes = rest;
+        let mut offset = 0;
+        for _ in 0..number(&mut bytes) {
+            offset += number(&mut bytes);
+            let len = number(&mut bytes) as u32;
+            frames.push(Location { log: LogId(log.try_into().unwrap()), offset, len });
+        }
+    }
+    frames
+}
