@@ -491,6 +491,19 @@ impl Archive {
         self.vault().disk()
     }
 
+    /// How a segment of an object is kept, or one that concerns all of an institution.
+    pub(crate) fn coding_of(
+        &self,
+        object: Option<ObjectId>,
+        institution: InstitutionId,
+    ) -> Result<Coding, Error> {
+        let registry = self.registry();
+        Ok(match object {
+            Some(_) => self.block_on(registry.coding_for(object, institution))?,
+            None => self.block_on(registry.coding_for_all(institution))?,
+        })
+    }
+
     fn policy(&self, scope: Scope, coding: Coding) -> Result<(), Error> {
         let detail = serde_json::json!({"policy": coding.to_string(), "scope": match scope {
             Scope::Archive => "archive",

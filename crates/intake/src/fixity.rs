@@ -278,8 +278,7 @@ pub(crate) fn recode(job: &Job<'_>) -> Result<(), Error> {
     let tally = over(job, |segment, placements, tally, batch| {
         let archive = job.archive;
         let registry = archive.registry();
-        let policy = registry.coding_for(segment.object, segment.institution);
-        let policy = archive.block_on(policy)?;
+        let policy = archive.coding_of(segment.object, segment.institution)?;
         let small = segment.bytes < strongroom_vault::SMALL_BYTES;
         let coding = if small { policy.small() } else { policy };
         if coding == segment.coding {

@@ -43,8 +43,8 @@ impl Archive {
             let last = self.block_on(registry.last_journal(institution))?;
             let head = self.block_on(registry.event_head(institution))?;
             let epoch = self.epoch();
-            let told =
-                last.is_some_and(|last| last.last_event >= head.sequence && last.number.0 == epoch);
+            let told = last.is_some_and(|l| l.last_event >= head.sequence && l.number.0 == epoch);
+            let told = told && self.whole_survives(institution)?;
             if !told && head.sequence > 0 {
                 let key = Some(institution.to_string());
                 let request = json!({});
@@ -52,6 +52,19 @@ impl Archive {
             }
         }
         Ok(due)
+    }
+}
+
+impl Archive {
+    /// Whether the last whole journal survives as many losses as what is stored now does.
+    fn whole_survives(&self, institution: InstitutionId) -> Result<bool, Error> {
+        let registry = self.registry();
+        let Some(whole) = self.block_on(registry.last_whole_journal(institution))? else {
+            return Ok(false);
+        };
+        let kept = self.block_on(registry.segment(whole.head))?.map(|segment| segment.coding);
+        let wanted = self.coding_of(None, institution)?;
+        Ok(kept.is_some_and(|kept| kept.n() - kept.k() >= wanted.n() - wanted.k()))
     }
 }
 
@@ -104,8 +117,8 @@ fn write(job: &Job<'_>) -> Result<Journal, Error> {
     let head = archive.block_on(registry.event_head(institution))?;
     let number = archive.block_on(registry.next_journal())?;
     let since = whole_before.filter(|w| w.number.0 == number.0).map(|w| w.last_event);
-    let whole =
-        since.is_none_or(|w| head.sequence - w.min(head.sequence) > w.max(EVENTS_SINCE_MIN));
+    let far = |w: u64| head.sequence - w.min(head.sequence) > w.max(EVENTS_SINCE_MIN);
+    let whole = since.is_none_or(far) || !archive.whole_survives(institution)?;
     let first_event = match (&last, whole) {
         (Some(last), false) => last.last_event + 1,
         _ => 1,

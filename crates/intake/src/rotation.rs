@@ -196,7 +196,7 @@ fn store(
         return Ok(of(segment));
     }
     let registry = archive.registry();
-    let coding = archive.block_on(registry.coding_for(None, institution))?;
+    let coding = archive.coding_of(None, institution)?;
     let number = archive.block_on(registry.next_coding_number())?;
     let (segment, kind) = (SegmentId(random_id()), SegmentKind::Keyring);
     let begin = NewSegment {

@@ -21,7 +21,7 @@ pub(crate) fn begin(
     let institution = job.item.institution;
     let registry = archive.registry();
     let Sealing { generation, seal_to, .. } = sealing.clone();
-    let coding = archive.block_on(registry.coding_for(object, institution))?;
+    let coding = archive.coding_of(object, institution)?;
     let number = archive.block_on(registry.next_coding_number())?;
     let segment = SegmentId(random_id());
     let begin =

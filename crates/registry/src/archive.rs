@@ -242,6 +242,29 @@ impl Registry {
         }
     }
 
+    /// The policy by which what concerns all of an institution is kept (journals, keyrings): of those
+    /// that hold in it, the one that survives most losses; for the archive's own, of all.
+    pub async fn coding_for_all(&self, institution: InstitutionId) -> Result<Coding, Error> {
+        let own = self.coding_for(None, institution).await?;
+        let rows = sqlx::query(
+            "SELECT DISTINCT objects.coding AS coding FROM objects
+             WHERE objects.coding IS NOT NULL AND (objects.institution = $1
+               OR EXISTS (SELECT 1 FROM institutions WHERE id = $1 AND name = $2))
+             UNION SELECT coding FROM institutions WHERE coding IS NOT NULL
+               AND EXISTS (SELECT 1 FROM institutions AS own WHERE own.id = $1 AND own.name = $2)",
+        )
+        .bind(&institution.0[..])
+        .bind(crate::ARCHIVE_NAME)
+        .fetch_all(&mut *self.read().await?)
+        .await?;
+        let survives = |coding: &Coding| (coding.n() - coding.k(), *coding == own);
+        let mut all = vec![own];
+        for row in &rows {
+            all.push(Fields::new(row, "objects").coding("coding")?);
+        }
+        Ok(all.into_iter().max_by_key(survives).unwrap_or(own))
+    }
+
     /// Sets a policy and tells of it in the chain of the institution that it concerns; the archive's
     /// policy concerns all.
     pub async fn set_policy(

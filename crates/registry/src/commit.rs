@@ -55,7 +55,7 @@ impl Registry {
         }
         keys::add(c, &batch.keys, now).await?;
         if let Some(journal) = &batch.journal {
-            crate::journal::keep(c, journal).await?;
+            crate::journal::keep(c, lease, journal).await?;
         }
         let events =
             events::append(c, item.institution, std::mem::take(&mut batch.events), now).await?;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, Row as _, TypeInfo as _, ValueRef as _};
 use strongroom_record::json::bytes::{hex, unhex};
-use strongroom_record::{EventDraft, InstitutionId, SegmentId, Sha256, Time};
+use strongroom_record::{EventDraft, InstitutionId, Lease, SegmentId, Sha256, Time};
 
 use crate::row::{Fields, int, limited};
 use crate::types::Institution;
@@ -287,9 +287,11 @@ impl Registry {
 }
 
 /// Keeps a journal under the lease of whoever wrote it. It must follow the last one; the tombstones
-/// that it carries are told of from now on.
+/// that it carries are told of from now on. A whole one takes the place of all before it, whose segments
+/// are released.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
+    lease: &Lease,
     journal: &Journal,
 ) -> Result<(), Error> {
     let kept = sqlx::query(
@@ -317,6 +319,22 @@ pub(crate) async fn keep(
     .await?;
     if kept.rows_affected() != 1 {
         return Err(Error::JournalSuperseded { institution: journal.institution });
+    }
+    if journal.whole {
+        for sql in [
+            "UPDATE placements SET state = 'released' WHERE segment IN
+               (SELECT id FROM segments WHERE institution = $1 AND kind = 'journal'
+                AND state = 'durable' AND (work IS NOT $2 OR token <> $3))",
+            "UPDATE segments SET state = 'released' WHERE institution = $1 AND kind = 'journal'
+               AND state = 'durable' AND (work IS NOT $2 OR token <> $3)",
+        ] {
+            sqlx::query(sql)
+                .bind(&journal.institution.0[..])
+                .bind(&lease.work.0[..])
+                .bind(int(lease.token)?)
+                .execute(&mut *connection)
+                .await?;
+        }
     }
     sqlx::query(
         "UPDATE tombstones SET journal = $2
