@@ -1,4 +1,4 @@
-//! The kill campaign: deposit, repair, coding anew, reclaiming, rebuild and restore are killed (SIGKILL)
+//! The kill campaign: deposit, repair, coding anew, reclaiming, rebuild, deletion and restore are killed (SIGKILL)
 //! again and again, at random times and at each named moment of the work, and go on each time; in every second round of six
 //! two processes share the archive. Afterwards nothing that was acknowledged may be lost, nothing may be
 //! there twice, and a source may have been read only a little more than once.
@@ -10,9 +10,10 @@
 //!                 one that goes on one file too late), and the campaign fails unless it finds each
 //! ```
 //!
-//! A round is one operation with several kills. Six rounds share an archive: a deposit; then all that
+//! A round is one operation with several kills. Seven rounds share an archive: a deposit; then all that
 //! one shelf holds is deleted, and repaired; then it is coded anew to 4+2; then what all that left on the
-//! shelves is reclaimed; then the registry is deleted, and rebuilt; then all is restored. After each, what is
+//! shelves is reclaimed; then the registry is deleted, and rebuilt; then a file, or another object, is deleted
+//! for good; then all that is left is restored. After each, what is
 //! counted is what a full look finds.
 #![allow(clippy::unwrap_used)]
 
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         draw: Draw(args.seed),
         plant: None,
         compressed: false,
+        dead: None,
         aimed: BTreeMap::new(),
         random: BTreeMap::new(),
         found: Vec::new(),
@@ -182,6 +184,8 @@ struct Campaign {
     plant: Option<(&'static str, Kill)>,
     /// Whether the source of this deposit is.
     compressed: bool,
+    /// The file that was deleted.
+    dead: Option<Vec<u8>>,
     /// Kills at a moment that was aimed at, and at random times after one was passed.
     aimed: BTreeMap<String, u64>,
     random: BTreeMap<String, u64>,
@@ -218,14 +222,16 @@ enum State {
     Done,
 }
 
-const OPERATIONS: [&str; 6] = ["deposit", "repair", "recode", "reclaim", "rebuild", "restore"];
+const OPERATIONS: [&str; 7] =
+    ["deposit", "repair", "recode", "reclaim", "rebuild", "delete", "restore"];
 
 impl Campaign {
     fn round(&mut self, round: usize, source: &Source) {
         let operation = OPERATIONS[round % OPERATIONS.len()];
         let cycle = round / OPERATIONS.len();
-        // Each operation is met by one process and by two, in turn; a rebuild is alone.
-        let two = (round + cycle) % 2 == 1 && operation != "rebuild";
+        // Each operation is met by one process and by two, in turn; a rebuild is alone, and a deletion, each
+        // moment of which shall be met.
+        let two = (round + cycle) % 2 == 1 && !matches!(operation, "rebuild" | "delete");
         let begun = Instant::now();
         let archive = self.place.join("archive");
         let (before_aimed, before_random) = (sum(&self.aimed), sum(&self.random));
@@ -234,6 +240,7 @@ impl Campaign {
         match operation {
             "deposit" => {
                 let _ = fs::remove_dir_all(&archive);
+                self.dead = None;
                 if two {
                     // The second process wants an archive that is there.
                     let tiny = self.place.join("tiny");
@@ -287,6 +294,25 @@ impl Campaign {
                 self.work(operation, &command, false);
                 self.check_recorded(source);
                 self.check_coding();
+                self.expect(&["fixity"], 0);
+            }
+            "delete" => {
+                let why = ["--reason", "a campaign", "--force", "--confirm"];
+                if cycle.is_multiple_of(2) {
+                    // Bytes of it stand among others' in a segment.
+                    let path = "small/00/00000";
+                    let file = format!("data/{path}");
+                    let what = ["delete", "local/x", "--file", &file, "--all-versions"];
+                    self.dead = Some(path.into());
+                    self.work(operation, &[&what[..], &why, &["local/x"]].concat(), two);
+                    self.check_recorded(source);
+                } else {
+                    let middle = source.forms[0].join("middle");
+                    self.expect(&["deposit", "--object", "local/gone", text(&middle)], 0);
+                    let what = ["delete", "local/gone"];
+                    self.work(operation, &[&what[..], &why, &["local/gone"]].concat(), two);
+                    self.expect(&["object", "show", "local/gone"], 1);
+                }
                 self.expect(&["fixity"], 0);
             }
             _ => {
@@ -354,7 +380,9 @@ impl Campaign {
             while running.len() < want {
                 // One that dies before it has queued its work is run again; with two, others go on.
                 let first = !running.iter().any(|r| r.first);
-                let first = first && (!two || state == State::Unknown);
+                // What is being deleted cannot be asked for once more.
+                let again = !two && operation != "delete";
+                let first = first && (again || state == State::Unknown);
                 let args = if first { command } else { &["work", "run", "--stay"] };
                 let kill = kills.pop();
                 running.push(self.spawn(args, first, kill));
@@ -443,15 +471,21 @@ impl Campaign {
         moments.sort_by_key(|moment| FAIL_POINTS.iter().position(|point| point == moment));
         let mut kills: Vec<Kill> = (moments.into_iter())
             .map(|m| {
-                let often = m.contains("segment") || m == "repair.made" || m == "recode.coded";
+                let often =
+                    m.starts_with("deposit.segment") || m == "repair.made" || m == "recode.coded";
                 Kill::At(m, if often { 1 + self.draw.below(3) } else { 1 })
             })
             .collect();
         // The first comes at any time; a later one soon, or nothing would be left to be killed.
+        // What takes a short time is killed at its moments first.
+        let short = matches!(operation, "rebuild" | "delete");
         for max in [RANDOM_MS_MAX, RANDOM_MS_MAX / 5] {
             let time = Duration::from_millis(20 + self.draw.below(max));
-            let first = max == RANDOM_MS_MAX;
-            let place = if first { 0 } else { 1 + self.draw.below(2) as usize };
+            let place = match max == RANDOM_MS_MAX {
+                _ if short => kills.len(),
+                true => 0,
+                false => 1 + self.draw.below(2) as usize,
+            };
             kills.insert(place.min(kills.len()), Kill::After(time));
         }
         kills.reverse();
@@ -494,12 +528,22 @@ impl Campaign {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
+    /// The files of the source but the deleted one.
+    fn expected(&self, source: &Source) -> BTreeMap<Vec<u8>, (u64, Digest)> {
+        let mut files = source.files.clone();
+        if let Some(dead) = &self.dead {
+            files.remove(dead);
+        }
+        files
+    }
+
     /// Each file is recorded once, as it is, in one version.
     fn check_recorded(&mut self, source: &Source) {
         let object = self.expect(&["object", "show", "local/x"], 0);
         if rows(&object["versions"]).count() != 1 {
             self.found.push(format!("not one version: {}", object["versions"]));
         }
+        let files = self.expected(source);
         let mut seen = BTreeSet::new();
         for row in rows(&self.expect(&["object", "files", "local/x"], 0)) {
             let path = row["path"].as_str().unwrap_or_default().to_owned();
@@ -507,22 +551,21 @@ impl Campaign {
                 self.found.push(format!("{path} is recorded twice"));
             }
             let Some(path) = path.strip_prefix("data/") else { continue };
-            match source.files.get(path.as_bytes()) {
+            match files.get(path.as_bytes()) {
                 Some((size, digest))
                     if row["size"].as_str() == Some(&size.to_string())
                         && row["sha256"].as_str() == Some(&digest.to_string()) => {}
                 _ => self.found.push(format!("{path} is recorded with other bytes")),
             }
         }
-        for path in source.files.keys() {
+        for path in files.keys() {
             let path = String::from_utf8_lossy(path);
             if !seen.contains(&format!("data/{path}")) {
                 self.found.push(format!("{path} is not recorded"));
             }
         }
         let events = self.expect(&["object", "events", "local/x"], 0);
-        let accessions =
-            rows(&events).filter(|event| event["detail"]["record"].is_string()).count();
+        let accessions = rows(&events).filter(|event| event["type"] == "ingestion end").count();
         if accessions != 1 {
             self.found.push(format!("{accessions} accessions"));
         }
@@ -540,7 +583,8 @@ impl Campaign {
     }
 
     fn check_restored(&mut self, folder: &Path, source: &Source) {
-        let mut left: BTreeSet<_> = source.files.keys().collect();
+        let files = self.expected(source);
+        let mut left: BTreeSet<_> = files.keys().collect();
         for entry in Walk::new(folder).unwrap() {
             let entry = entry.unwrap();
             if entry.kind == Kind::Folder {
@@ -549,7 +593,7 @@ impl Campaign {
             let path = folder.join(std::ffi::OsStr::from_bytes(&entry.path));
             let mut hasher = Hasher::new(Algorithm::Sha256);
             hasher.update(&fs::read(&path).unwrap());
-            match source.files.get(&entry.path) {
+            match files.get(&entry.path) {
                 Some((_, digest)) if *digest == hasher.finish() => left.remove(&entry.path),
                 _ => {
                     self.found.push(format!("{} came back with other bytes", path.display()));
@@ -568,7 +612,8 @@ impl Campaign {
             return;
         };
         let mut reader = tar::Reader::new(std::io::BufReader::new(file));
-        let mut left: BTreeSet<_> = source.files.keys().collect();
+        let files = self.expected(source);
+        let mut left: BTreeSet<_> = files.keys().collect();
         loop {
             let entry = match reader.next() {
                 Ok(Some(entry)) => entry,
@@ -585,7 +630,7 @@ impl Campaign {
                 Ok(_) => hasher.update(&bytes),
                 Err(error) => self.found.push(format!("the tar that came back: {error}")),
             }
-            let same = source.files.get(name).is_some_and(|(_, d)| *d == hasher.finish());
+            let same = files.get(name).is_some_and(|(_, d)| *d == hasher.finish());
             if !(same && left.remove(&name.to_vec())) {
                 let name = String::from_utf8_lossy(name);
                 self.found.push(format!("{name} came back in the tar with other bytes, or twice"));
@@ -632,9 +677,7 @@ impl Campaign {
     /// Moments at which no process was killed.
     fn missed(&self) -> Vec<&'static str> {
         let met = |at: &str| count(&self.aimed, at) + count(&self.random, at) > 0;
-        // Deletion is killed at each of its moments in tests/deletes.rs.
-        let asked = |moment: &str| !moment.starts_with("delete.");
-        FAIL_POINTS.iter().copied().filter(|moment| asked(moment) && !met(moment)).collect()
+        FAIL_POINTS.iter().copied().filter(|moment| !met(moment)).collect()
     }
 
     fn report(&self, rounds: usize) -> ExitCode {
