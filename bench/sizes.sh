@@ -49,8 +49,7 @@ large=$folder/large
 if [ "$gib" -gt 0 ]; then
   mkdir -p "$large"
   if [ "$(stat -c %s "$large/large.bin" 2>/dev/null || echo 0)" != $((gib << 30)) ]; then
-    # AES in counter mode: as random as it need be, and quick to make.
-    head -c "${gib}G" /dev/zero | openssl enc -aes-128-ctr -nosalt -K 0 -iv 0 2>/dev/null >"$large/large.bin"
+    head -c "${gib}G" /dev/urandom >"$large/large.bin"
   fi
   export STRONGROOM_DATA=$folder/large-archive
   rm -rf "$STRONGROOM_DATA"
