@@ -6,7 +6,9 @@ use strongroom_record::{
     Event, FileId, Lease, ObjectId, SegmentId, Time, VersionId, WorkItem, WorkKind,
 };
 
-use super::{Delete, Erased, MovedBytes, Relocate, Tombstone, TombstoneKind, forbidden, ids, outdated};
+use super::{
+    Delete, Erased, MovedBytes, Relocate, Tombstone, TombstoneKind, forbidden, ids, outdated,
+};
 use crate::Error;
 use crate::row::{self, Fields, int};
 use crate::types::Batch;
