@@ -11,6 +11,15 @@ use strongroom_record::{
 use crate::row::{self, Fields, int, limited};
 use crate::{Error, Registry};
 
+/// Files, each with its first extent: a row costs more than what it says, and few files have more.
+macro_rules! file_with_extent {
+    () => {
+        "SELECT files.*, segment, start, length FROM files
+         LEFT JOIN extents ON extents.version = files.version
+           AND extents.number = files.number AND extents.seq = 0"
+    };
+}
+
 impl Registry {
     /// Files from this number on, in order.
     pub async fn files(
@@ -20,34 +29,18 @@ impl Registry {
         limit: u32,
     ) -> Result<Vec<FileRecord>, Error> {
         let mut read = self.read().await?;
-        // A row costs more than what it says, so the first extent comes with its file; few have more.
-        let rows = sqlx::query(
-            "SELECT files.*, segment, start, length FROM files
-             LEFT JOIN extents ON extents.version = files.version
-               AND extents.number = files.number AND extents.seq = 0
-             WHERE files.version = $1 AND files.number >= $2 ORDER BY files.number LIMIT $3",
-        )
+        let rows = sqlx::query(concat!(
+            file_with_extent!(),
+            " WHERE files.version = $1 AND files.number >= $2 ORDER BY files.number LIMIT $3"
+        ))
         .bind(&version.0[..])
         .bind(int(from_number)?)
         .bind(limited(limit))
         .fetch_all(&mut *read)
         .await?;
-        let mut files = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let mut file = file(row)?;
-            let fields = Fields::new(row, "extents");
-            if let Some(segment) = fields.id_or_none("segment")? {
-                file.extents.push(Extent {
-                    segment,
-                    offset: fields.number("start")?,
-                    length: fields.number("length")?,
-                });
-            }
-            files.push(file);
-        }
-        let more = |file: &&FileRecord| file.extents.first().is_some_and(|e| e.length < file.size);
-        let first = files.iter().find(more).map(|file| file.number);
-        let last = files.iter().rfind(more).map(|file| file.number);
+        let mut files = rows.iter().map(file_and_extent).collect::<Result<Vec<_>, _>>()?;
+        let first = files.iter().find(|file| has_more(file)).map(|file| file.number);
+        let last = files.iter().rfind(|file| has_more(file)).map(|file| file.number);
         if let (Some(first), Some(last)) = (first, last) {
             fill_extents(&mut read, version, first, last, 1, &mut files).await?;
         }
@@ -79,14 +72,15 @@ impl Registry {
     ) -> Result<Vec<FileRecord>, Error> {
         let mut read = self.read().await?;
         let end = after_prefix(prefix);
-        let mut sql = String::from("SELECT * FROM files WHERE version = $1 AND path >= $2");
+        let mut sql = String::from(file_with_extent!());
+        sql.push_str(" WHERE files.version = $1 AND files.path >= $2");
         if after_path.is_some() {
-            sql.push_str(" AND path > $4");
+            sql.push_str(" AND files.path > $4");
         }
         if end.is_some() {
-            sql.push_str(" AND path < $5");
+            sql.push_str(" AND files.path < $5");
         }
-        sql.push_str(" ORDER BY path LIMIT $3");
+        sql.push_str(" ORDER BY files.path LIMIT $3");
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(&version.0[..])
             .bind(prefix)
@@ -95,11 +89,11 @@ impl Registry {
             .bind(end)
             .fetch_all(&mut *read)
             .await?;
-        let mut files = rows.iter().map(file).collect::<Result<Vec<_>, _>>()?;
-        for file in &mut files {
+        let mut files = rows.iter().map(file_and_extent).collect::<Result<Vec<_>, _>>()?;
+        for file in files.iter_mut().filter(|file| has_more(file)) {
             let number = file.number;
             let one = std::slice::from_mut(file);
-            fill_extents(&mut read, version, number, number, 0, one).await?;
+            fill_extents(&mut read, version, number, number, 1, one).await?;
         }
         Ok(files)
     }
@@ -316,6 +310,22 @@ async fn with_extents(
     let one = std::slice::from_mut(&mut file);
     fill_extents(connection, version, number, number, 0, one).await?;
     Ok(Some(file))
+}
+
+/// A row of [`file_with_extent`].
+fn file_and_extent(row: &SqliteRow) -> Result<FileRecord, Error> {
+    let mut file = file(row)?;
+    let fields = Fields::new(row, "extents");
+    if let Some(segment) = fields.id_or_none("segment")? {
+        let (offset, length) = (fields.number("start")?, fields.number("length")?);
+        file.extents.push(Extent { segment, offset, length });
+    }
+    Ok(file)
+}
+
+/// Whether a file has further extents than its first.
+fn has_more(file: &FileRecord) -> bool {
+    file.extents.first().is_some_and(|extent| extent.length < file.size)
 }
 
 /// Reads the extents of `files`, which are in the order of their numbers, of `first` to `last`; of each
