@@ -72,20 +72,24 @@ impl Registry {
     ) -> Result<Vec<FileRecord>, Error> {
         let mut read = self.read().await?;
         let end = after_prefix(prefix);
+        // One lower bound: of two, the database would begin at the first that it is told.
+        let (from, after) = match after_path.filter(|after| *after >= prefix) {
+            Some(after) => (after, true),
+            None => (prefix, false),
+        };
         let mut sql = String::from(file_with_extent!());
-        sql.push_str(" WHERE files.version = $1 AND files.path >= $2");
-        if after_path.is_some() {
-            sql.push_str(" AND files.path > $4");
-        }
+        sql.push_str(match after {
+            true => " WHERE files.version = $1 AND files.path > $2",
+            false => " WHERE files.version = $1 AND files.path >= $2",
+        });
         if end.is_some() {
-            sql.push_str(" AND files.path < $5");
+            sql.push_str(" AND files.path < $4");
         }
         sql.push_str(" ORDER BY files.path LIMIT $3");
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(&version.0[..])
-            .bind(prefix)
+            .bind(from)
             .bind(limited(limit))
-            .bind(after_path)
             .bind(end)
             .fetch_all(&mut *read)
             .await?;
@@ -106,9 +110,10 @@ impl Registry {
         size: u64,
     ) -> Result<Option<FileRecord>, Error> {
         let mut read = self.read().await?;
+        // By `number` alone the database would walk the version in order until it meets the digest.
         let row = sqlx::query(
             "SELECT * FROM files WHERE version = $1 AND sha256 = $2 AND size > 0 AND size = $3
-               AND kind = 'file' ORDER BY number LIMIT 1",
+               AND kind = 'file' ORDER BY number + 0 LIMIT 1",
         )
         .bind(&version.0[..])
         .bind(&sha256.0[..])
