@@ -110,10 +110,11 @@ impl Registry {
         size: u64,
     ) -> Result<Option<FileRecord>, Error> {
         let mut read = self.read().await?;
-        // By `number` alone the database would walk the version in order until it meets the digest.
+        // SQLite would rather walk the whole version, whose files stand in one place, than use the index.
         let row = sqlx::query(
-            "SELECT * FROM files WHERE version = $1 AND sha256 = $2 AND size > 0 AND size = $3
-               AND kind = 'file' ORDER BY number + 0 LIMIT 1",
+            "SELECT * FROM files INDEXED BY files_digest
+             WHERE version = $1 AND sha256 = $2 AND size > 0 AND size = $3
+               AND kind = 'file' ORDER BY number LIMIT 1",
         )
         .bind(&version.0[..])
         .bind(&sha256.0[..])
