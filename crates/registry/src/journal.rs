@@ -134,18 +134,18 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "certificates",
         key: "institution, serial",
-        cursor: "institution",
+        cursor: "serial",
         of_archive: false,
         rows: "SELECT * FROM certificates WHERE institution = $1 AND $2 + $3 + $4 >= 0
-               AND institution > $5 ORDER BY serial LIMIT $6",
+               AND serial > $5 ORDER BY serial LIMIT $6",
     },
     Table {
         name: "revocations",
         key: "institution, serial",
-        cursor: "institution",
+        cursor: "serial",
         of_archive: false,
         rows: "SELECT * FROM revocations WHERE institution = $1 AND $2 + $3 + $4 >= 0
-               AND institution > $5 ORDER BY serial LIMIT $6",
+               AND serial > $5 ORDER BY serial LIMIT $6",
     },
     Table {
         name: "objects",
@@ -286,6 +286,48 @@ impl Registry {
     }
 }
 
+macro_rules! insert_journal {
+    () => {
+        "INSERT INTO journals (id, institution, epoch, number, whole, first_event, last_event,
+           before, head, head_sha256, created) "
+    };
+}
+
+/// Takes the row of a journal in that stands on the shelves.
+pub(crate) async fn take_in_row(
+    connection: &mut SqliteConnection,
+    journal: &Journal,
+) -> Result<bool, Error> {
+    let sql = concat!(
+        insert_journal!(),
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING"
+    );
+    insert_journal(connection, journal, sql).await
+}
+
+/// Inserts the row by this statement; whether it did.
+async fn insert_journal(
+    connection: &mut SqliteConnection,
+    journal: &Journal,
+    sql: &'static str,
+) -> Result<bool, Error> {
+    let inserted = sqlx::query(sql)
+        .bind(&journal.id[..])
+        .bind(&journal.institution.0[..])
+        .bind(i64::from(journal.number.0))
+        .bind(int(journal.number.1)?)
+        .bind(i64::from(journal.whole))
+        .bind(int(journal.first_event)?)
+        .bind(int(journal.last_event)?)
+        .bind(journal.before.as_ref().map(|id| &id[..]))
+        .bind(&journal.head.0[..])
+        .bind(&journal.head_sha256.0[..])
+        .bind(journal.created.0)
+        .execute(connection)
+        .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
 /// Keeps a journal under the lease of whoever wrote it. It must follow the last one; the tombstones
 /// that it carries are told of from now on. A whole one takes the place of all before it, whose segments
 /// are released.
@@ -294,30 +336,21 @@ pub(crate) async fn keep(
     lease: &Lease,
     journal: &Journal,
 ) -> Result<(), Error> {
-    let kept = sqlx::query(
-        "INSERT INTO journals (id, institution, epoch, number, whole, first_event, last_event,
-           before, head, head_sha256, created)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM segments
-         WHERE segments.id = $9 AND segments.kind = 'journal' AND segments.state = 'durable'
-           AND NOT EXISTS (SELECT 1 FROM journals WHERE institution = $2
-             AND (epoch, number) > ($3, $4))
-           AND (SELECT id FROM journals WHERE institution = $2
-                ORDER BY epoch DESC, number DESC LIMIT 1) IS $8",
+    let kept = insert_journal(
+        &mut *connection,
+        journal,
+        concat!(
+            insert_journal!(),
+            "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM segments
+             WHERE segments.id = $9 AND segments.kind = 'journal' AND segments.state = 'durable'
+               AND NOT EXISTS (SELECT 1 FROM journals WHERE institution = $2
+                 AND (epoch, number) > ($3, $4))
+               AND (SELECT id FROM journals WHERE institution = $2
+                    ORDER BY epoch DESC, number DESC LIMIT 1) IS $8"
+        ),
     )
-    .bind(&journal.id[..])
-    .bind(&journal.institution.0[..])
-    .bind(i64::from(journal.number.0))
-    .bind(int(journal.number.1)?)
-    .bind(i64::from(journal.whole))
-    .bind(int(journal.first_event)?)
-    .bind(int(journal.last_event)?)
-    .bind(journal.before.as_ref().map(|id| &id[..]))
-    .bind(&journal.head.0[..])
-    .bind(&journal.head_sha256.0[..])
-    .bind(journal.created.0)
-    .execute(&mut *connection)
     .await?;
-    if kept.rows_affected() != 1 {
+    if !kept {
         return Err(Error::JournalSuperseded { institution: journal.institution });
     }
     if journal.whole {

@@ -93,24 +93,7 @@ impl Registry {
     /// Takes a journal in that stands on the shelves.
     pub async fn take_in_journal(&self, journal: &crate::Journal) -> Result<(), Error> {
         let mut tx = self.write().await?;
-        sqlx::query(
-            "INSERT INTO journals (id, institution, epoch, number, whole, first_event, last_event,
-               before, head, head_sha256, created)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
-        )
-        .bind(&journal.id[..])
-        .bind(&journal.institution.0[..])
-        .bind(i64::from(journal.number.0))
-        .bind(int(journal.number.1)?)
-        .bind(i64::from(journal.whole))
-        .bind(int(journal.first_event)?)
-        .bind(int(journal.last_event)?)
-        .bind(journal.before.as_ref().map(|id| &id[..]))
-        .bind(&journal.head.0[..])
-        .bind(&journal.head_sha256.0[..])
-        .bind(journal.created.0)
-        .execute(&mut *tx)
-        .await?;
+        journal::take_in_row(&mut tx, journal).await?;
         Ok(tx.commit().await?)
     }
 
