@@ -221,6 +221,14 @@ async fn writers_are_certified_and_revoked_once(a: &Registry, b: &Registry) {
     let other = WriterCertificate { serial: [3; 16], created: later(1), ..certificate.clone() };
     a.add_certificate(&other, told.clone()).await.unwrap();
     assert_eq!(b.certificates(world.institution).await.unwrap(), [certificate.clone(), other]);
+    // Journals carry both, however small their pages are.
+    let table = TABLES.iter().find(|table| table.name == "certificates").unwrap();
+    let of = RowsOf { institution: world.institution, whole: true, first_event: 1, last_event: 0 };
+    let (mut after, mut told_of) = (Vec::new(), 0);
+    while let Some((cursor, _)) = a.journal_rows(table, of, &after, 1).await.unwrap().pop() {
+        (after, told_of) = (cursor, told_of + 1);
+    }
+    assert_eq!(told_of, 2);
     let nobody = WriterCertificate { institution: fresh(), serial: [4; 16], ..certificate };
     assert!(a.add_certificate(&nobody, told).await.is_err());
 
