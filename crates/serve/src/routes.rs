@@ -26,7 +26,7 @@ pub const JSON_SECONDS_MAX: u64 = 30;
 
 /// From where a request comes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+pub struct Peer(pub IpAddr);
 
 /// A request, its parts read.
 pub(crate) struct Asked {
