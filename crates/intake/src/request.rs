@@ -84,6 +84,10 @@ pub struct ReclaimRequest {
     pub shelf: Option<String>,
     /// Every byte that is not wanted, not only where that is much of a log.
     pub everything: bool,
+    /// Every byte that the registry lists as waiting, and no log but those that hold such: what a
+    /// deletion queues.
+    #[serde(default)]
+    pub listed: bool,
 }
 
 /// Empty a shelf, and retire it.

@@ -153,6 +153,7 @@ impl Runner {
         told: &mut dyn FnMut(Ended) -> Result<(), E>,
     ) -> Result<(), E> {
         self.wake_all()?;
+        self.archive.queue_reclaims()?;
         let mut journals = Instant::now();
         while !self.stop.stopped() {
             match self.try_one(None)? {
@@ -166,6 +167,7 @@ impl Runner {
             }
             if journals.elapsed() > JOURNAL_EVERY {
                 self.keep_journals();
+                self.archive.queue_reclaims()?;
                 journals = Instant::now();
             }
         }
