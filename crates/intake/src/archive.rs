@@ -3,6 +3,7 @@
 use crate::keeper::Keeper;
 use crate::keys::PublicKey;
 use crate::locks::{self, Held};
+use crate::request::Asker;
 use crate::{
     Deposit, Error, FixityRequest, KeyFile, RecodeRequest, RepairRequest, RestoreRequest,
     SEGMENT_BYTES,
@@ -18,8 +19,8 @@ use strongroom_record::{
     ShelfId, Stage, Time, WorkId, WorkItem, WorkKind, WorkStatus, WorkerId,
 };
 use strongroom_registry::{
-    ARCHIVE_NAME, IdKind, Institution, NewWork, Object, Registry, Scope, Shelf, ShelfState,
-    Version, VersionState, WorkFilter,
+    ARCHIVE_NAME, Account, IdKind, Institution, NewWork, Object, Registry, Scope, Shelf,
+    ShelfState, Version, VersionState, WorkFilter,
 };
 use strongroom_vault::{Disk, Identity, OsDisk, ShelfSpec, Vault};
 
@@ -260,11 +261,16 @@ impl Archive {
     /// Queues a deposit, or finds the unfinished one of the same source. What a person mended since
     /// it went to the trouble queue is tried again.
     pub fn deposit(&self, deposit: &Deposit) -> Result<WorkItem, Error> {
-        self.deposit_as(WorkId(random_id()), deposit)
+        self.deposit_as(WorkId(random_id()), deposit, None)
     }
 
-    /// As [`Archive::deposit`]; an item that is made has this id.
-    pub fn deposit_as(&self, id: WorkId, deposit: &Deposit) -> Result<WorkItem, Error> {
+    /// As [`Archive::deposit`]; an item that is made has this id, and its events name who asked.
+    pub fn deposit_as(
+        &self,
+        id: WorkId,
+        deposit: &Deposit,
+        by: Option<&Account>,
+    ) -> Result<WorkItem, Error> {
         let name: ObjectName = deposit.object.parse()?;
         let source = std::path::absolute(&deposit.source)
             .map_err(|source| Error::Unreadable { path: deposit.source.clone(), source })?;
@@ -289,7 +295,10 @@ impl Archive {
         let key = format!("{name} {text}");
         let new =
             self.new_work(WorkKind::Ingest, institution, Some(object.id), Some(key), &request);
-        let new = NewWork { id, ..new };
+        let mut new = NewWork { id, ..new };
+        if let Some(by) = by {
+            Asker::note(by, &mut new.request);
+        }
         let queued = self.block_on(registry.enqueue(new.clone(), now()))?;
         if queued.item.status != WorkStatus::Trouble {
             return Ok(queued.item);
@@ -308,6 +317,15 @@ impl Archive {
 
     /// Queues a restoration.
     pub fn restore(&self, request: &RestoreRequest) -> Result<WorkItem, Error> {
+        self.restore_as(request, None)
+    }
+
+    /// As [`Archive::restore`]; its events name who asked.
+    pub fn restore_as(
+        &self,
+        request: &RestoreRequest,
+        by: Option<&Account>,
+    ) -> Result<WorkItem, Error> {
         let version = request.version.parse()?;
         let version = self.block_on(self.registry().version(version))?;
         let missing = || Error::NotFound { what: "version", name: request.version.clone() };
@@ -317,7 +335,12 @@ impl Archive {
             .map_err(|source| Error::Unwritable { path: request.to.clone(), source })?;
         let request = RestoreRequest { to, ..request.clone() };
         let key = Some(source_text(&request.to));
-        self.queue(WorkKind::Restore, object.institution, Some(object.id), key, &request)
+        let (institution, object) = (object.institution, Some(object.id));
+        let mut new = self.new_work(WorkKind::Restore, institution, object, key, &request);
+        if let Some(by) = by {
+            Asker::note(by, &mut new.request);
+        }
+        self.queue_new(new)
     }
 
     /// Whether a restoration to this path was begun and is not ended.
@@ -545,7 +568,11 @@ impl Archive {
         key: Option<String>,
         request: &impl serde::Serialize,
     ) -> Result<WorkItem, Error> {
-        let new = self.new_work(kind, institution, object, key, request);
+        self.queue_new(self.new_work(kind, institution, object, key, request))
+    }
+
+    /// What is in trouble is tried again.
+    fn queue_new(&self, new: NewWork) -> Result<WorkItem, Error> {
         let item = self.block_on(self.registry().enqueue(new, now()))?.item;
         match item.status {
             WorkStatus::Trouble => self.requeue(item.id, None),

@@ -3,7 +3,7 @@
 //! it stood, so a segment never has fewer shards than before.
 
 use crate::archive::now;
-use crate::reclaim::{self, Tally, copy};
+use crate::reclaim::{self, Tally, Wanted, copy};
 use crate::runner::Job;
 use crate::{DrainRequest, Error};
 use serde_json::json;
@@ -75,7 +75,7 @@ pub(crate) fn drain(job: &Job<'_>) -> Result<(), Error> {
     }
     // What stands there still waits to be reclaimed; where the shelf is not there, until it returns.
     if archive.vault().shelves().iter().any(|open| open.spec().id == id) {
-        reclaim::clear(job, &shelf, true, &mut tally)?;
+        reclaim::clear(job, &shelf, &Wanted::Everything, &mut tally)?;
     }
     let note = format!(
         "shelf `{}` is retired: {} shards copied, {} made anew",

@@ -106,7 +106,12 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
         if only.is_some_and(|only| only != shelf.id) || tally.shelves.contains(&shelf.id) {
             continue;
         }
-        clear(job, &shelf, request.everything, &mut tally)?;
+        let wanted = match (request.everything, request.listed) {
+            (true, _) => Wanted::Everything,
+            (false, true) => Wanted::Listed(listed(job.archive, shelf.id)?),
+            (false, false) => Wanted::Much,
+        };
+        clear(job, &shelf, &wanted, &mut tally)?;
     }
     let gone = archive.block_on(registry.note_gone())?;
     let usage = archive.block_on(registry.shelf_usage())?;
@@ -129,11 +134,41 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     crate::fixity::end(job, EventKind::Storage, Outcome::Success, counts, report, note)
 }
 
+/// Which logs are worth to be gone over.
+pub(crate) enum Wanted {
+    /// Those of which little is wanted.
+    Much,
+    /// All in which there is anything that nobody wants.
+    Everything,
+    /// These, as if it were everything.
+    Listed(BTreeSet<LogId>),
+}
+
+impl Wanted {
+    fn names(&self, log: LogId) -> bool {
+        matches!(self, Wanted::Listed(logs) if logs.contains(&log))
+    }
+}
+
+/// The logs in which the registry lists something that waits to be reclaimed.
+fn listed(archive: &Archive, shelf: ShelfId) -> Result<BTreeSet<LogId>, Error> {
+    let (mut logs, mut after) = (BTreeSet::new(), None::<Leftover>);
+    loop {
+        let page = archive.registry().leftovers_on(shelf, after.as_ref(), CONFIRMED_MAX);
+        let page = archive.block_on(page)?;
+        logs.extend(page.iter().filter_map(|left| logs_of(&left.frames)).flatten());
+        match page.into_iter().next_back() {
+            Some(last) => after = Some(last),
+            None => return Ok(logs),
+        }
+    }
+}
+
 /// Removes from one shelf what it can, and has the shelf confirm what is gone.
 pub(crate) fn clear(
     job: &Job<'_>,
     shelf: &Shelf,
-    everything: bool,
+    wanted: &Wanted,
     tally: &mut Tally,
 ) -> Result<(), Error> {
     let vault = job.archive.vault();
@@ -163,7 +198,16 @@ pub(crate) fn clear(
     let epoch = job.archive.block_on(registry.archive())?.map_or(0, |a| u64::from(a.epoch_number));
     let live: BTreeMap<LogId, u64> =
         job.archive.block_on(registry.live_by_log(shelf.id))?.into_iter().collect();
-    for log in vault.logs(shelf.id)? {
+    let everything = !matches!(wanted, Wanted::Much);
+    let mut logs = vault.logs(shelf.id)?;
+    if logs.iter().any(|log| log.own && wanted.names(log.id)) {
+        vault.next_log(shelf.id)?;
+        logs = vault.logs(shelf.id)?;
+    }
+    for log in logs {
+        if matches!(wanted, Wanted::Listed(_)) && !wanted.names(log.id) {
+            continue;
+        }
         if tally.after.as_ref().is_some_and(|after| log.name <= *after) {
             continue;
         }
@@ -186,7 +230,7 @@ pub(crate) fn clear(
     }
     confirm(job, shelf.id, &clearing, tally)?;
     let (logs, bytes) = std::mem::take(&mut tally.unknown_here);
-    if everything || logs > 0 {
+    if matches!(wanted, Wanted::Everything) || logs > 0 {
         job.archive.block_on(registry.note_unknown(shelf.id, logs, bytes, now()))?;
     }
     tally.after = None;

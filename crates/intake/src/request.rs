@@ -1,8 +1,11 @@
 //! What can be asked for, as a work item keeps it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::PathBuf;
-use strongroom_record::Coding;
+use strongroom_record::json::bytes::hex;
+use strongroom_record::{Coding, WorkItem};
+use strongroom_registry::Account;
 
 /// Take a source in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,6 +84,10 @@ pub struct ReclaimRequest {
     pub shelf: Option<String>,
     /// Every byte that is not wanted, not only where that is much of a log.
     pub everything: bool,
+    /// Every byte that the registry lists as waiting, and no log but those that hold such: what a
+    /// deletion queues.
+    #[serde(default)]
+    pub listed: bool,
 }
 
 /// Empty a shelf, and retire it.
@@ -93,6 +100,36 @@ pub struct DrainRequest {
 /// Move shards to where they would be placed now.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RebalanceRequest {}
+
+/// The account that asked, kept beside the request; nobody is whoever can open the archive's folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Asker {
+    /// Its name in the work item's institution.
+    account: String,
+    /// Its id, hex.
+    account_id: String,
+}
+
+impl Asker {
+    const FIELD: &str = "asked_by";
+
+    /// Notes who asked for this.
+    pub(crate) fn note(by: &Account, request: &mut Value) {
+        let asker = Asker { account: by.name.clone(), account_id: hex(&by.id) };
+        request[Asker::FIELD] = serde_json::to_value(asker).expect("an asker is plain JSON");
+    }
+
+    /// Who asked for an item, where that was noted so; of a deletion the registry knows more.
+    pub(crate) fn of(item: &WorkItem) -> Option<Asker> {
+        Asker::deserialize(item.request.get(Asker::FIELD)?).ok()
+    }
+
+    /// Tells of it in an event, as those of deletions do.
+    pub(crate) fn tell(&self, detail: &mut Value) {
+        detail["account"] = self.account.as_str().into();
+        detail["account_id"] = self.account_id.as_str().into();
+    }
+}
 
 /// Paths need not be UTF-8: as text where they are, else base64 after `base64:`.
 mod path_text {

@@ -2,6 +2,7 @@
 
 use crate::archive::now;
 use crate::pace::Pace;
+use crate::request::Asker;
 use crate::{Archive, Error, LEASE_SECONDS, Progress};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -90,9 +91,12 @@ enum Tried {
 }
 
 impl Job<'_> {
-    /// Commits under the fencing token; the lease is renewed with it.
-    pub(crate) fn commit(&self, batch: Batch) -> Result<Committed, Error> {
+    /// Commits under the fencing token; the lease is renewed with it. Events name the account that asked.
+    pub(crate) fn commit(&self, mut batch: Batch) -> Result<Committed, Error> {
         let lease = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asker) = Asker::of(&self.item) {
+            batch.events.iter_mut().for_each(|event| asker.tell(&mut event.detail));
+        }
         let registry = self.archive.registry();
         let seconds = LEASE_SECONDS as u32;
         let done = self.archive.block_on(registry.commit(&lease, now(), seconds, batch))?;
@@ -149,6 +153,7 @@ impl Runner {
         told: &mut dyn FnMut(Ended) -> Result<(), E>,
     ) -> Result<(), E> {
         self.wake_all()?;
+        self.archive.queue_reclaims()?;
         let mut journals = Instant::now();
         while !self.stop.stopped() {
             match self.try_one(None)? {
@@ -162,6 +167,7 @@ impl Runner {
             }
             if journals.elapsed() > JOURNAL_EVERY {
                 self.keep_journals();
+                self.archive.queue_reclaims()?;
                 journals = Instant::now();
             }
         }

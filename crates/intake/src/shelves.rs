@@ -1,10 +1,10 @@
 //! What can be asked of shelves: to be set otherwise, retired, replaced, reclaimed, rebalanced; and
 //! quotas of institutions.
 
-use crate::archive::{DEFAULT_INSTITUTION, now};
+use crate::archive::{DEFAULT_INSTITUTION, now, random_id};
 use crate::{Archive, DrainRequest, Error, RebalanceRequest, ReclaimRequest};
 use std::path::Path;
-use strongroom_record::{EventDraft, EventKind, InstitutionId, WorkItem, WorkKind};
+use strongroom_record::{EventDraft, EventKind, InstitutionId, WorkId, WorkItem, WorkKind};
 use strongroom_registry::{Quota, Shelf, ShelfState};
 
 /// What is to be different of a shelf; `None` leaves it.
@@ -36,7 +36,21 @@ impl Archive {
             shelf.as_deref().unwrap_or("all"),
             if everything { " everything" } else { "" }
         );
-        self.queue_storage(WorkKind::Reclaim, key, &ReclaimRequest { shelf, everything })
+        let request = ReclaimRequest { shelf, everything, listed: false };
+        self.queue_storage(WorkKind::Reclaim, key, &request)
+    }
+
+    /// Queues reclaiming for the shelves that are there, where bytes of what was deleted still wait: a shelf
+    /// may have been missing, or its log in use, when that was tried before.
+    pub(crate) fn queue_reclaims(&self) -> Result<(), Error> {
+        if self.behind().is_some() {
+            return Ok(());
+        }
+        let open = self.vault().shelves().iter();
+        let open = open.filter(|shelf| !shelf.is_mounted_read_only());
+        let shelves: Vec<_> = open.map(|shelf| shelf.spec().id).collect();
+        let queued = self.registry().queue_reclaims(&shelves, WorkId(random_id()), now());
+        Ok(self.block_on(queued)?)
     }
 
     /// Queues moving shards to where they would be placed now.

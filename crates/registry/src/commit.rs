@@ -5,7 +5,9 @@ use strongroom_record::{Lease, Time, WorkStatus};
 use crate::batch::JSON_BYTES_MAX;
 use crate::row::Fields;
 use crate::types::{Batch, Committed};
-use crate::{Error, Registry, deletion, events, files, keys, objects, segments, shelving, work};
+use crate::{
+    Error, Registry, deletion, events, files, keys, objects, reclaim, segments, shelving, work,
+};
 
 impl Registry {
     /// Keeps all of `batch`, renews the lease, and tells of it in the institution's chain; or keeps
@@ -86,6 +88,9 @@ impl Registry {
             | WorkStatus::Trouble
             | WorkStatus::Queued
             | WorkStatus::Running => {}
+        }
+        if matches!(status, WorkStatus::Succeeded | WorkStatus::Cancelled) {
+            reclaim::ended(c, &item, now).await?;
         }
         let until = now.plus_seconds(lease_seconds.into());
         let held = (status == WorkStatus::Running).then_some(until.0);

@@ -46,6 +46,7 @@ mod keys;
 mod objects;
 mod open;
 mod rebuild;
+mod reclaim;
 mod row;
 mod segments;
 mod shelving;
@@ -64,6 +65,7 @@ pub use journal::{ARCHIVE_NAME, Existing, Journal, Row, RowsOf, TABLES, Table};
 pub use keys::{KeyGeneration, Revocation, WriterCertificate};
 pub use open::{Options, Registry, SCHEMA_VERSION};
 pub use rebuild::{Dead, FoundSegment, FoundVersion};
+pub use reclaim::{RECLAIM_BYTES_MIN, RECLAIM_PERCENT};
 pub use shelving::{Fate, Leftover, Move, Quota, ShelfUsage};
 pub use types::{
     Account, Archive, Batch, ChainReport, Checked, Committed, DurableSegment, Enqueued, EventsOf,

@@ -13,7 +13,7 @@ use strongroom_record::{
 
 use crate::row::{Fields, int, limited, prefix_range};
 use crate::types::{Enqueued, NewWork, WorkFilter};
-use crate::{Error, Registry, events, objects};
+use crate::{Error, Registry, events, objects, reclaim};
 
 /// Items that one call tries to lease before it says that there is none.
 const CANDIDATES_MAX: i64 = 16;
@@ -288,6 +288,7 @@ impl Registry {
         let item = item(&row)?;
         events::append(&mut tx, item.institution, vec![event], now).await?;
         abandon(&mut tx, id, now).await?;
+        reclaim::ended(&mut tx, &item, now).await?;
         tx.commit().await?;
         Ok(item)
     }

@@ -274,7 +274,7 @@ impl Desk<'_> {
         };
         let to = restored_folder(self.archive).join(hex(&folder)).join(name);
         let request = RestoreRequest { version: version.id.to_string(), to, form };
-        Ok(view::work(&self.archive.restore(&request)?))
+        Ok(view::work(&self.archive.restore_as(&request, self.who.account())?))
     }
 
     fn accounts(&self, institution: Option<&str>) -> Result<Value, Error> {

@@ -61,7 +61,7 @@ pub(crate) async fn receive(app: App, asked: Asked) -> Result<Response<Body>, Er
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = length.and_then(|text| text.parse::<u64>().ok());
     // Refused before its bytes are taken. An institution is never made by a deposit here.
-    let of = name.institution().to_string();
+    let (of, asker) = (name.institution().to_string(), who.clone());
     app.blocking(move |archive| {
         let desk = Desk { archive, who: &who };
         desk.institution(Action::Deposit, &of).map(|_| ())
@@ -91,7 +91,7 @@ pub(crate) async fn receive(app: App, asked: Asked) -> Result<Response<Body>, Er
                 return Err(error);
             }
             // From here on the registry may know it, so it stays; the sweep decides.
-            Ok(archive.deposit_as(id, &deposit)?)
+            Ok(archive.deposit_as(id, &deposit, asker.account())?)
         })
         .await?;
     let value = json!({ "work": view::work(&item), "bytes": bytes, "sha256": sha256 });

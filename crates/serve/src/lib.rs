@@ -73,7 +73,7 @@ pub use error::{Error, status};
 pub use openapi::document;
 pub use progress::WATCH_SECONDS_MAX;
 pub use rate::{BUCKETS_MAX, Rate};
-pub use routes::{DAYS, JSON_BYTES_MAX, JSON_SECONDS_MAX};
+pub use routes::{DAYS, JSON_BYTES_MAX, JSON_SECONDS_MAX, Peer};
 pub use service::{
     GRACE_SECONDS, HEAD_BYTES_MAX, HEAD_SECONDS_MAX, HEADERS_MAX, Limits, Options,
     STALL_SECONDS_MAX, Service,

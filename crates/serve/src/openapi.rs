@@ -165,7 +165,7 @@ fn schemas() -> Value {
         "Chain": object(&[("institution", "string"), ("events", "integer"), ("holds", "boolean"), ("broken_at", "integer?"), ("head", "string")]),
         "Work": object(&[
             ("id", "string"), ("kind", "string"), ("institution", "string"), ("object", "string?"), ("key", "string?"), ("stage", "string"),
-            ("status", "string"), ("attempts", "integer"), ("worker", "string?"), ("lease_until", "string?"), ("request", "object"),
+            ("status", "string"), ("attempts", "integer"), ("asked_by", "string?"), ("worker", "string?"), ("lease_until", "string?"), ("request", "object"),
             ("note", "string"), ("report", "object?"), ("created", "string"), ("updated", "string"),
         ]),
         "Requeue": object(&[("-stage", "string?")]),

@@ -66,7 +66,11 @@ async fn tell(app: App, id: WorkId, first: Progress, to: mpsc::Sender<Bytes>) {
             }
             (told, at) = (now.told.clone(), Instant::now());
         }
-        tokio::time::sleep(POLL).await;
+        tokio::select! {
+            // Who went away makes room for another at once.
+            () = to.closed() => return,
+            () = tokio::time::sleep(POLL) => {}
+        }
         let asked = app.blocking(move |archive| {
             let item = archive.block_on(archive.registry().work(id))?;
             let item = item.ok_or_else(|| Error::not_found("the work item is gone"))?;

@@ -24,9 +24,12 @@ pub const JSON_BYTES_MAX: usize = 64 << 10;
 /// Time in which a JSON body must be there whole.
 pub const JSON_SECONDS_MAX: u64 = 30;
 
+/// Time in which the body of a request that is refused is taken, in seconds.
+const REFUSED_SECONDS_MAX: u64 = 1;
+
 /// From where a request comes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+pub struct Peer(pub IpAddr);
 
 /// A request, its parts read.
 pub(crate) struct Asked {
@@ -233,7 +236,25 @@ async fn known_only(State(app): State<App>, mut request: Request, next: Next) ->
             request.extensions_mut().insert(who);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => {
+            taken(request).await;
+            error.into_response()
+        }
+    }
+}
+
+/// Takes what is small of a body that nobody wants: a connection that is closed on bytes not yet taken
+/// may lose the answer to them.
+async fn taken(request: Request) {
+    let headers = request.headers();
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let small = length
+        .and_then(|text| text.parse::<usize>().ok())
+        .is_some_and(|length| length <= JSON_BYTES_MAX);
+    // Who asks first whether to send a body does not send it.
+    if small && !headers.contains_key(header::EXPECT) {
+        let rest = Limited::new(request.into_body(), JSON_BYTES_MAX).collect();
+        let _ = tokio::time::timeout(Duration::from_secs(REFUSED_SECONDS_MAX), rest).await;
     }
 }
 

@@ -94,6 +94,12 @@ impl Service {
         self
     }
 
+    /// The router alone, for who has requests and no connections, such as a test: nothing is worked off or
+    /// cleared away. Each request must hold a [`Peer`] as an extension, and the bounds count for all clones.
+    pub fn router(&self, stop: &Stop) -> Router {
+        router(&App::new(&self.archive, self.options, stop.clone()), self.mounted.clone())
+    }
+
     /// Serves until `stop` is pressed; then ends requests that run within [`GRACE_SECONDS`], and work at
     /// its next durable point, its leases given back. Blocks, and must not be called from async code.
     /// `progress` and `ended` hear of the work that is done here.

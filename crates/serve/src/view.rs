@@ -86,6 +86,9 @@ pub fn event(event: &Event) -> Value {
 
 /// A work item.
 pub fn work(item: &WorkItem) -> Value {
+    // Deletions name the account alone: the registry keeps its id.
+    let asker = &item.request["asked_by"];
+    let asked_by = asker.as_str().or_else(|| asker["account"].as_str());
     json!({
         "id": item.id,
         "kind": item.kind,
@@ -95,6 +98,7 @@ pub fn work(item: &WorkItem) -> Value {
         "stage": item.stage,
         "status": item.status,
         "attempts": item.attempts,
+        "asked_by": asked_by,
         "worker": item.worker,
         "lease_until": item.lease_until.map(|t| t.to_string()),
         "request": item.request,

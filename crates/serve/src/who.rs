@@ -72,6 +72,14 @@ impl Who {
         Err(Error::refused(Code::Unauthorized, "no token was shown"))
     }
 
+    /// The account that asks, where one does.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        match self {
+            Who::Account(caller) => Some(&caller.account),
+            Who::Local | Who::Nobody => None,
+        }
+    }
+
     /// Refuses what may not be done to this institution.
     pub(crate) fn may(&self, action: Action, institution: InstitutionId) -> Result<(), Error> {
         match self {

@@ -181,6 +181,26 @@ impl Writer {
         }
     }
 
+    /// Lets go of the log that is being written, durable as it is, so that others may remove it: what is
+    /// appended from now on goes to a new one, which is begun first. An empty log is kept.
+    pub fn next_log(&self) -> Result<(), Error> {
+        self.sync()?;
+        let inner = &*self.inner;
+        let mut state = inner.state.lock().map_err(|_| inner.poisoned())?;
+        inner.check()?;
+        if state.log.as_ref().is_none_or(|log| log.len <= HEADER_BYTES as u64) {
+            return Ok(());
+        }
+        state.dir_changed = true;
+        let next = inner.begin_log(&mut state.counter).map_err(|error| inner.fail(error))?;
+        let old = state.log.replace(next);
+        // What was appended since that sync keeps it until the next.
+        if !inner.is_durable(state.appended) {
+            state.behind.extend(old);
+        }
+        Ok(())
+    }
+
     /// Whether an earlier failure has ended it: a new writer has to begin new logs.
     pub fn has_failed(&self) -> bool {
         self.inner.failed.get().is_some()

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use strongroom_record::{SegmentKind, SegmentState};
+use strongroom_record::{SegmentId, SegmentKind, SegmentState};
 use strongroom_registry::{Account, Registry, Segment, SegmentsOf};
 
 struct Archive {
@@ -96,6 +96,39 @@ impl Archive {
         })
     }
 
+    /// Segments of data and records that nobody wants any more, as the registry has them.
+    fn dead(&self) -> BTreeSet<SegmentId> {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let path = self.path("archive/strongroom.db");
+            let registry = Registry::open(&path, Default::default()).await.unwrap();
+            let all = registry.segments_of(SegmentsOf::All, None, 10_000).await.unwrap();
+            registry.close().await;
+            let dead = |s: &&Segment| {
+                matches!(s.state, SegmentState::Released | SegmentState::Gone)
+                    && matches!(s.kind, SegmentKind::Data | SegmentKind::Record)
+            };
+            all.iter().filter(dead).map(|s| s.id).collect()
+        })
+    }
+
+    /// Segments of which any shelf has a frame.
+    fn on_shelves(&self) -> BTreeSet<SegmentId> {
+        let options = strongroom_intake::Options::new(self.path("archive"));
+        held(&strongroom_intake::Archive::open(&options).unwrap())
+    }
+
+    /// What was deleted stands on no shelf.
+    fn is_cleared(&self) {
+        let dead = self.dead();
+        assert!(!dead.is_empty());
+        assert_eq!(self.on_shelves().intersection(&dead).count(), 0);
+        for row in self.json(&["delete", "list"], 0).as_array().unwrap() {
+            assert_eq!(row["pending_bytes"], 0, "{row}");
+        }
+        self.run(&["status", "--scan"], 0);
+    }
+
     fn account(&self, institution: &str, name: &str, role: &str) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -144,6 +177,18 @@ impl Archive {
         });
         told.map(|e| format!("{} {} {}", e["type"], e["outcome"], e["files"])).collect()
     }
+}
+
+/// Segments of which any shelf has a frame.
+fn held(archive: &strongroom_intake::Archive) -> BTreeSet<SegmentId> {
+    let mut held = BTreeSet::new();
+    for shelf in archive.vault().shelves() {
+        for log in archive.vault().logs(shelf.spec().id).unwrap() {
+            let contents = archive.vault().contents(shelf.spec().id, log.id).unwrap();
+            held.extend(contents.parts.iter().map(|part| part.segment));
+        }
+    }
+    held
 }
 
 /// Bytes that look random and are the same each time (splitmix64).
@@ -283,6 +328,95 @@ fn what_is_deleted_is_gone_and_what_lives_comes_back() {
     for row in listed.as_array().unwrap() {
         assert_eq!((&row["status"], &row["decision"]), (&"succeeded".into(), &"forced".into()));
     }
+}
+
+#[test]
+fn what_is_deleted_leaves_the_shelves_without_a_person() {
+    let archive = Archive::new();
+    let [first, second, _] = versions();
+    archive.deposit(&first);
+    archive.deposit(&second);
+    archive.run(&["deposit", "source", "--object", "local/y"], 0);
+
+    // A version: what it shares with another stays.
+    archive.run(&forced(&["local/x@1"]), 0);
+    let waits = || archive.dead().intersection(&archive.on_shelves()).count();
+    assert!(waits() > 0, "it is cleared before the work is done");
+    let queued = ["work", "list", "--status", "queued"];
+    let kinds = |items: Value| {
+        let items = items.as_array().unwrap().clone();
+        items.iter().map(|item| item["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(archive.json(&queued, 0)), ["reclaim", "reclaim"], "one for each shelf");
+    // It is paused as what a person asks for is.
+    archive.run(&["work", "pause", "reclaim"], 0);
+    let before = waits();
+    archive.run(&["work", "run"], 0);
+    assert_eq!(waits(), before);
+    archive.run(&["work", "resume"], 0);
+    archive.run(&["work", "run"], 0);
+    archive.is_cleared();
+    archive.comes_back("local/x@2", &second);
+
+    // What waits on a shelf that is not there goes when it returns.
+    archive.run(&forced(&["local/x"]), 0);
+    let (there, away) = (archive.path("archive/shelves/b"), archive.path("away"));
+    std::fs::rename(&there, &away).unwrap();
+    archive.run(&["work", "run"], 0);
+    assert!(archive.json(&["status"], 0)["pending_bytes"].as_u64().unwrap() > 3_000_000);
+    std::fs::rename(&away, &there).unwrap();
+    archive.run(&["work", "run"], 0);
+    archive.is_cleared();
+    archive.comes_back("local/y", &second);
+    archive.is_sound();
+    assert_eq!(kinds(archive.json(&queued, 0)), Vec::<String>::new());
+}
+
+/// A server stores and deletes in one process, whose log is in use as long as it lives.
+#[test]
+fn a_process_that_stays_clears_its_own_log() {
+    use strongroom_intake::{Deposit, Runner, Stop};
+    let place = tempfile::tempdir().unwrap();
+    let options = strongroom_intake::Options::new(place.path().join("archive"));
+    let archive = strongroom_intake::Archive::open_or_create(&options).unwrap().archive;
+    let runner = Runner::new(&archive, Stop::default(), std::sync::Arc::new(()));
+    let work_off = || {
+        let mut ended = Vec::new();
+        runner
+            .run_all::<strongroom_intake::Error>(false, &mut |item| {
+                assert!(item.error.is_none(), "{item:?}");
+                ended.push(item.item.kind);
+                Ok(())
+            })
+            .unwrap();
+        ended
+    };
+    for name in ["kept", "gone"] {
+        let source = place.path().join(name);
+        std::fs::write(&source, noise(name.len() as u64, 400_000)).unwrap();
+        let object = format!("local/{name}");
+        let deposit =
+            Deposit { source, object, policy: None, accept_degraded: false, origin: None };
+        archive.deposit(&deposit).unwrap();
+    }
+    work_off();
+    let before = held(&archive);
+    let target = strongroom_intake::DeletionTarget {
+        object: "local/gone".into(),
+        file: None,
+        all_versions: false,
+    };
+    let deletion = archive.plan_deletion(&target).unwrap();
+    archive.ask_deletion(deletion, "a test", None, true).unwrap();
+    let kinds: Vec<_> = work_off().iter().map(|kind| kind.word()).collect();
+    assert_eq!(kinds, ["delete", "reclaim", "reclaim"]);
+    assert_eq!(archive.block_on(archive.registry().pending_bytes()).unwrap(), 0);
+    let after = held(&archive);
+    assert!(before.difference(&after).count() >= 2, "{before:?} {after:?}");
+    // What stays is whole, and what is stored now goes to a new log.
+    let fixity = archive.fixity(&Default::default()).unwrap();
+    let report = runner.run_one(fixity.id).unwrap().item.report;
+    assert_eq!((&report["damaged"], &report["missing"]), (&0.into(), &0.into()), "{report}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Parsers of bytes from outside, fuzzed: none may panic, whatever it is given.
+//! Parsers of bytes from outside, and the API, fuzzed: none may panic, whatever it is given.
 //!
 //! ```text
 //! cargo test --release -p strongroom --test fuzz -- --seconds 600 [--target NAME] [--seed N]
@@ -9,6 +9,9 @@
 //! The corpus is `tests/corpus/TARGET/`; an input at which a target panicked is written there as `found-...`, so that
 //! it is tried for good once it is committed. How inputs are made: `testkit::fuzz`.
 #![allow(clippy::unwrap_used)]
+
+#[path = "fuzz/api.rs"]
+mod api;
 
 use std::io::Read as _;
 use std::ops::ControlFlow;
@@ -34,6 +37,8 @@ const TARGETS: &[Target] = &[
     Target { name: "log", run: log, mend: mend_log, bytes_max: 64 << 10 },
     Target { name: "journal", run: journal, mend: nothing, bytes_max: 32 << 10 },
     Target { name: "saved-state", run: saved_state, mend: nothing, bytes_max: 4 << 10 },
+    Target { name: "api", run: api::request, mend: nothing, bytes_max: 16 << 10 },
+    Target { name: "api-body", run: api::body, mend: nothing, bytes_max: 80 << 10 },
 ];
 
 fn main() -> ExitCode {
@@ -67,6 +72,7 @@ fn main() -> ExitCode {
             exit = ExitCode::FAILURE;
         }
     }
+    api::end();
     exit
 }
 
@@ -317,6 +323,9 @@ fn write_corpus(root: &Path) -> ExitCode {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(b"some bytes of a file");
         put("saved-state", algorithm.name(), &hasher.save());
+    }
+    for (target, name, bytes) in api::first() {
+        put(target, &name, &bytes);
     }
     ExitCode::SUCCESS
 }

@@ -25,6 +25,8 @@ pub struct Log {
     pub bytes: u64,
     /// Whether a process appends to it.
     pub in_use: bool,
+    /// Whether this process does.
+    pub own: bool,
     /// Whether the process that wrote it still lives: it may have stored in it what it has not committed.
     pub writer_lives: bool,
 }
@@ -115,10 +117,16 @@ impl Vault {
             epoch: log.epoch,
             bytes: log.bytes,
             in_use: log.in_use,
+            own: log.in_use && log.token == self.options.token,
             writer_lives: living.contains(&writer(&log)),
             name: log.name,
         };
         Ok(logs.into_iter().map(log).collect())
+    }
+
+    /// Lets go of the log that this process appends to on a shelf, so that it can be removed.
+    pub fn next_log(&self, shelf: ShelfId) -> Result<(), Error> {
+        self.present(shelf)?.next_log()
     }
 
     /// What a log holds. Only the heads of frames are read.

@@ -327,6 +327,17 @@ impl Shelf {
         Ok(writer)
     }
 
+    /// Has this process's writer begin its next log, where it has one that is not empty.
+    pub(crate) fn next_log(&self) -> Result<(), Error> {
+        let slot = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        match slot {
+            Some(writer) if !writer.has_failed() => writer
+                .next_log()
+                .map_err(|source| Error::Spool { shelf: self.spec.name.clone(), source }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether `id` is this shelf's.
     pub(crate) fn is(&self, id: ShelfId) -> bool {
         self.spec.id.bytes() == id.bytes()

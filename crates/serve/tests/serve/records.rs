@@ -76,6 +76,7 @@ fn what_is_uploaded_comes_back_as_it_went() {
     let id = made["work"]["id"].as_str().unwrap().to_string();
     let (_, ended) = watch(&served, "north/depositor", &id);
     assert_eq!((&ended["status"], &ended["report"]["version"]), (&json!("succeeded"), &json!(1)));
+    assert_eq!(ended["asked_by"], "depositor");
     let shown = served.get("north/depositor", "/api/v1/objects/north%2Fsent").json();
     assert_eq!((&shown["source"], &shown["shown"]), (&json!("mail"), &json!(1)));
 
@@ -125,6 +126,24 @@ fn what_is_uploaded_comes_back_as_it_went() {
             assert_eq!((part.status, &part.body[..]), (206, &fetched.body[512..1024]));
         }
     }
+    // Each event of all this names who asked, and work that nobody asked for over HTTP names nobody.
+    let me = served.get("north/depositor", "/api/v1/me").json();
+    let events = "/api/v1/events?object=north/sent";
+    let events = served.get("north/depositor", events).json()["items"].clone();
+    let mut kinds = std::collections::BTreeSet::new();
+    for event in events.as_array().unwrap() {
+        assert_eq!(event["detail"]["account"], "depositor", "{event}");
+        assert_eq!(event["detail"]["account_id"], me["id"], "{event}");
+        kinds.insert(event["type"].as_str().unwrap().to_string());
+    }
+    let told =
+        ["ingestion start", "ingestion end", "information package comparison", "dissemination"];
+    assert!(told.iter().all(|kind| kinds.contains(*kind)), "{kinds:?}");
+    let events = "/api/v1/events?object=north/letters";
+    let events = served.get("north/depositor", events).json()["items"].clone();
+    assert!(events.as_array().unwrap().iter().all(|e| e["detail"].get("account").is_none()));
+    let chain = served.get("north/auditor", "/api/v1/events/verify").json();
+    assert_eq!(chain["holds"], true);
     // What a person brings back on the server itself is not to be fetched here.
     let version = shown["versions"][0]["id"].as_str().unwrap().to_string();
     let request = strongroom_intake::RestoreRequest {
@@ -133,6 +152,8 @@ fn what_is_uploaded_comes_back_as_it_went() {
         form: strongroom_intake::Form::Bag,
     };
     let item = served.world.archive.restore(&request).unwrap();
+    let shown = served.get("north/depositor", &format!("/api/v1/work/{}", item.id)).json();
+    assert_eq!(shown["asked_by"], Value::Null);
     let path = format!("/api/v1/restorations/{}/content", item.id);
     assert_eq!(served.get("north/depositor", &path).status, 404);
 }

@@ -270,7 +270,8 @@ fn end(cx: &Context, archive: &Archive, item: WorkItem, detach: bool) -> Result<
     let mut line = item.note.clone();
     let pending = json["pending_bytes"].as_u64().unwrap_or(0);
     if pending > 0 {
-        line.push_str(&format!("; {} on shelves wait to be reclaimed", output::bytes(pending)));
+        let pending = output::bytes(pending);
+        line.push_str(&format!("; {pending} on shelves wait to be reclaimed: strongroom work run"));
     }
     cx.out.value(&json, line)?;
     Ok(Answer::Yes)

@@ -264,7 +264,7 @@ fn show(cx: &Context, args: &Show) -> Result<Answer, Failure> {
         format!("created    {}", output::time(text("created"))),
         format!("updated    {}", output::time(text("updated"))),
     ];
-    for (name, head) in [("key", "works on"), ("note", "note    ")] {
+    for (name, head) in [("key", "works on"), ("asked_by", "asked by"), ("note", "note    ")] {
         if !text(name).is_empty() {
             lines.push(format!("{head}   {}", text(name)));
         }
