@@ -39,9 +39,7 @@ impl World {
         self.choice = self.draw.draw();
         (self.head, self.lossy) = ((0, [0; 32]), true);
         self.lose_the_database();
-        if self.draw.below(4) == 0 {
-            self.sim.cut_at(self.draw.below(400));
-        }
+        self.perhaps_cut();
         self.tries("rebuild without a shelf", |_| Ok(()))?;
         let mut maybe = self.deleting.take();
         self.settled("after the rebuild", &mut maybe)?;
@@ -56,13 +54,16 @@ impl World {
         assert!(self.sim.carry(Path::new(AWAY), &away), "it was taken away");
         if self.draw.below(2) == 0 {
             // Whoever clears up before the shelf is read must not lose what it alone has.
+            self.perhaps_cut();
             self.perform(Action::Reclaim)?;
         }
         self.close();
         // A rebuild, though there is a registry.
         (self.lost, self.choice, self.from) = (true, 0, self.shelves());
+        self.perhaps_cut();
         self.tries("rebuild when the shelf is back", |_| Ok(()))?;
         self.settled("with the shelf back", &mut maybe)?;
+        self.perhaps_cut();
         self.tries("repair", World::mend)?;
         for _ in 0..2 {
             self.perform(Action::Deposit)?;
@@ -138,6 +139,16 @@ impl World {
             (false, true) => format!("{}, killed: {at}", action.name()),
             (false, false) => format!("{}, cut: {at}", action.name()),
         })
+    }
+
+    /// The next step is interrupted too, now and then.
+    fn perhaps_cut(&mut self) {
+        if self.draw.below(4) == 0 {
+            self.sim.cut_at(self.draw.draw() % (1 << (4 + self.draw.below(6))));
+            if self.draw.below(4) == 0 {
+                self.sim.spare();
+            }
+        }
     }
 
     fn told_of(&mut self, action: Action) -> Result<(), String> {
@@ -219,11 +230,13 @@ impl World {
         };
         // What no shelf is known for is refused, rightly.
         if known {
+            self.perhaps_cut();
             self.degraded = true;
             self.perform(Action::Deposit)?;
             self.degraded = false;
         }
         if enough && !undecided && self.draw.below(2) == 0 {
+            self.perhaps_cut();
             self.perform(Action::Delete)?;
         }
         Ok(())
