@@ -1,9 +1,9 @@
 //! Names inside a bag: which are safe, which are twins, how manifests escape them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::hash::{Hash, Hasher};
+use std::collections::{HashMap, HashSet};
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -245,23 +245,31 @@ pub struct Twin {
 }
 
 /// Finds names that differ only in case or in Unicode normal form. Equal names are no twins.
-pub fn twins<'a>(paths: impl IntoIterator<Item = &'a [u8]>) -> Vec<Twin> {
-    // Only hashes of the folded names are kept, so a million paths cost a few megabytes.
-    let mut first_with: HashMap<u64, &'a [u8]> = HashMap::new();
-    let mut found = Vec::new();
-    for path in paths {
+pub fn twins<'a, P>(paths: P) -> Vec<Twin>
+where
+    P: IntoIterator<Item = &'a [u8], IntoIter: Clone>,
+{
+    let paths = paths.into_iter();
+    let hash = |path: &[u8]| {
         let mut hasher = DefaultHasher::new();
         fold(path).hash(&mut hasher);
-        match first_with.entry(hasher.finish()) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(path);
-            }
-            Entry::Occupied(first) => {
-                let first = *first.get();
-                if first != path && fold(first) == fold(path) {
-                    found.push(Twin { first: first.to_vec(), second: path.to_vec() });
-                }
-            }
+        hasher.finish()
+    };
+    // Of most names a hash is all that is held: a million cost eight megabytes.
+    let mut hashes: Vec<u64> = paths.clone().map(hash).collect();
+    hashes.sort_unstable();
+    let alike: HashSet<u64> =
+        hashes.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
+    drop(hashes);
+    let mut first_with: HashMap<u64, &'a [u8]> = HashMap::new();
+    let mut found = Vec::new();
+    if alike.is_empty() {
+        return found;
+    }
+    for (path, hash) in paths.map(|path| (path, hash(path))).filter(|(_, h)| alike.contains(h)) {
+        let first = *first_with.entry(hash).or_insert(path);
+        if first != path && fold(first) == fold(path) {
+            found.push(Twin { first: first.to_vec(), second: path.to_vec() });
         }
     }
     found

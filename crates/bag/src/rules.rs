@@ -18,7 +18,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use strongroom_digest::{Algorithm, Digest, Set};
@@ -32,7 +32,9 @@ use crate::text::Encoding;
 use crate::{fetch, problem::Severity};
 
 mod checker;
+mod names;
 pub use checker::Checker;
+use names::Names;
 
 /// Tag files that come before bagit.txt are held until it is read, up to so many bytes together.
 pub const HELD_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -91,7 +93,7 @@ pub struct Facts {
     pub tags: BTreeMap<Vec<u8>, Info>,
     /// Manifests, in the order in which they were fed.
     pub manifests: Vec<Manifest>,
-    names: HashMap<Box<[u8]>, u32>,
+    names: Names,
     held: Vec<(Vec<u8>, Vec<u8>)>,
     held_bytes: u64,
     asked_for: BTreeSet<Vec<u8>>,
@@ -243,15 +245,15 @@ impl Facts {
 
     /// Whether any manifest lists this path.
     pub fn is_listed(&self, path: &[u8]) -> bool {
-        self.names.contains_key(path)
+        self.names.slot(path).is_some()
     }
 
     /// The digests that manifests want for a path.
     pub fn expected(&self, path: &[u8]) -> Vec<Digest> {
-        let Some(slot) = self.names.get(path) else { return Vec::new() };
+        let Some(slot) = self.names.slot(path) else { return Vec::new() };
         self.manifests
             .iter()
-            .filter_map(|m| Digest::from_bytes(m.algorithm, m.at(*slot)?.1).ok())
+            .filter_map(|m| Digest::from_bytes(m.algorithm, m.at(slot)?.1).ok())
             .collect()
     }
 
@@ -367,7 +369,7 @@ impl Facts {
             return error("too-many-names", format!("manifests name over {NAMES_MAX} files"));
         }
         let line = u32::try_from(entry.line).unwrap_or(u32::MAX);
-        let known = self.names.get(entry.path.as_slice()).copied();
+        let known = self.names.slot(&entry.path);
         if let Some((first, digest)) = known.and_then(|slot| manifest.at(slot)) {
             let again = format!("{} stands in line {first} too", shown());
             if digest != entry.digest.as_bytes() {
@@ -381,11 +383,7 @@ impl Facts {
             }
             return;
         }
-        let next = self.names.len() as u32;
-        let slot = known.unwrap_or_else(|| {
-            self.names.insert(entry.path.into_boxed_slice(), next);
-            next
-        });
+        let slot = known.unwrap_or_else(|| self.names.add(&entry.path));
         manifest.put(slot, line, &entry.digest);
     }
 
@@ -403,7 +401,7 @@ impl Facts {
                 continue;
             }
             let lists =
-                |name: &[u8]| self.names.get(name).is_some_and(|slot| manifest.at(*slot).is_some());
+                |name: &[u8]| self.names.slot(name).is_some_and(|slot| manifest.at(slot).is_some());
             // RFC 8493, 2.2.1: all payload manifests, and no tag manifest.
             for other in &self.manifests {
                 let shown = path::show(&other.name);
@@ -422,11 +420,7 @@ impl Facts {
             }
         }
         self.problems.extend(found);
-        let listed = self.names.keys().map(|name| &**name);
-        for twin in path::twins(listed) {
-            // Hash order is not told to anybody: the lesser name is the first.
-            let (first, second) =
-                (twin.first.clone().min(twin.second.clone()), twin.first.max(twin.second));
+        for path::Twin { first, second } in path::twins(self.names.iter()) {
             let shown = path::show(&first);
             let detail = format!("differs from {shown} only in case or Unicode normal form");
             self.problems.push(Problem::warning("twin-names", second, detail));

@@ -288,7 +288,9 @@ impl Campaign {
                 for suffix in ["", "-wal", "-shm"] {
                     let _ = fs::remove_file(archive.join(format!("strongroom.db{suffix}")));
                 }
-                let shelves = files_of(&archive.join("shelves"));
+                // A run that was killed while it made the archive left shelves of one that is none.
+                let mut shelves = files_of(&archive.join("shelves"));
+                shelves.retain(|shelf| !text(shelf).contains(".unused-"));
                 let mut command = vec!["rebuild", "--from"];
                 command.extend(shelves.iter().map(|shelf| text(shelf)));
                 self.work(operation, &command, false);

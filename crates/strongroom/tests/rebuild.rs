@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 use std::path::Path;
+use strongroom_record::Time;
+use strongroom_registry::Registry;
 use strongroom_testkit::scenario::{Scenario, noise};
 
 fn scenario() -> Scenario {
@@ -103,6 +105,52 @@ fn it_is_rebuilt_without_a_shelf_that_returns_later() {
         assert_eq!(seen(&s), before, "with {missing} back");
         s.run(&["fixity"], 0);
     }
+}
+
+#[test]
+fn of_a_shard_that_was_repaired_the_good_copy_is_registered() {
+    let s = filled();
+    for shelf in ["archive/shelves/a", "archive/shelves/b", "third"] {
+        for log in std::fs::read_dir(s.path(shelf).join("logs")).unwrap() {
+            let log = log.unwrap().path();
+            let mut bytes = std::fs::read(&log).unwrap();
+            (5000..bytes.len()).step_by(50_000).for_each(|at| bytes[at] ^= 1);
+            std::fs::write(log, bytes).unwrap();
+        }
+        s.run(&["fixity"], 1);
+        s.run(&["repair"], 0);
+    }
+    s.run(&["fixity"], 0);
+    lose_the_registry(&s);
+    s.run(&ALL, 0);
+    s.run(&["fixity"], 0);
+    s.comes_back("letters", "back", "letters");
+}
+
+#[test]
+fn the_log_of_a_lost_database_is_not_taken_for_the_new_one_s() {
+    let s = filled();
+    let before = seen(&s);
+    let log = s.path("archive/strongroom.db-wal");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let old = runtime.block_on(async {
+        let path = s.path("archive/strongroom.db");
+        let registry = Registry::open(&path, Default::default()).await.unwrap();
+        for shelf in registry.shelves().await.unwrap() {
+            registry.note_unknown(shelf.id, 7, 7, Time(7)).await.unwrap();
+        }
+        let old = std::fs::read(&log).unwrap();
+        registry.close().await;
+        old
+    });
+    lose_the_registry(&s);
+    std::fs::write(&log, &old).unwrap();
+    s.run(&ALL, 0);
+    assert_eq!(seen(&s), before);
+    let shelves = s.json(&["shelf", "list"], 0);
+    assert!(!old.is_empty() && !shelves.to_string().contains("\"unknown_bytes\":7"), "{shelves}");
+    s.run(&["fixity"], 0);
+    assert!(s.path("archive/strongroom.db-wal.lost").exists(), "it is put aside, not deleted");
 }
 
 #[test]

@@ -202,7 +202,7 @@ pub(crate) fn proof_of(file: &ShardFile, placement: &Placement) -> Result<Proof,
 }
 
 /// Every byte of a shard, verified.
-fn whole(
+pub(crate) fn whole(
     file: &ShardFile,
     placement: &Placement,
     tell: &mut dyn FnMut(u64),

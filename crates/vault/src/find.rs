@@ -1,6 +1,6 @@
 //! What stands on a shelf, found from its logs alone: for whoever lost the registry, or doubts it.
 
-use crate::check::proof_of;
+use crate::check::{proof_of, whole};
 use crate::store::{ShardFile, encode_frames, shard_of_key};
 use crate::{Error, Shelf};
 use std::collections::{BTreeMap, HashMap};
@@ -62,7 +62,8 @@ type Which = (SegmentId, CodingNumber, u8, [u8; 16]);
 
 impl Shelf {
     /// Visits every shard that stands on this shelf, segment by segment, with header and trailer
-    /// verified; blocks are not read. Of several copies the best is given. `tell` hears of frames.
+    /// verified. Of several copies the best is given; only to tell them apart are blocks read. `tell`
+    /// hears of frames.
     pub fn find(
         self: &Arc<Shelf>,
         tell: &mut dyn FnMut(u64),
@@ -105,7 +106,8 @@ impl Shelf {
         Ok(searched)
     }
 
-    /// The first copy that is what was signed, else the first.
+    /// The first copy that is what was signed, to its last byte where there are others; else the first.
+    /// One that was damaged and repaired stands beside the one that was made anew.
     fn best(
         self: &Arc<Shelf>,
         segment: SegmentId,
@@ -113,7 +115,8 @@ impl Shelf {
         index: u8,
         copies: Vec<Copy>,
     ) -> FoundShard {
-        let mut first = None;
+        let only = copies.len() == 1;
+        let (mut signed, mut first) = (None, None);
         for copy in copies {
             let placement = Placement {
                 segment,
@@ -126,20 +129,21 @@ impl Shelf {
                 state: PlacementState::Good,
                 checked: Time(0),
             };
-            let proof = match ShardFile::new(self.clone(), &placement) {
-                Some(file) => proof_of(&file, &placement),
-                None => Err("its frames do not follow each other".into()),
+            let Some(file) = ShardFile::new(self.clone(), &placement) else {
+                let placement = Placement { state: PlacementState::Damaged, ..placement };
+                let what = Err("its frames do not follow each other".into());
+                first.get_or_insert(FoundShard { placement, what });
+                continue;
             };
-            let what = proof.and_then(|proof| described(&proof));
-            match what {
-                Ok(_) => return FoundShard { placement, what },
-                Err(_) => {
-                    let placement = Placement { state: PlacementState::Damaged, ..placement };
-                    first.get_or_insert(FoundShard { placement, what });
-                }
+            let what = proof_of(&file, &placement).and_then(|proof| described(&proof));
+            if what.is_ok() && (only || whole(&file, &placement, &mut |_| {}).is_ok()) {
+                return FoundShard { placement, what };
             }
+            let best = if what.is_ok() { &mut signed } else { &mut first };
+            let placement = Placement { state: PlacementState::Damaged, ..placement };
+            best.get_or_insert(FoundShard { placement, what });
         }
-        first.expect("a shard is only listed with a copy of it")
+        signed.or(first).expect("a shard is only listed with a copy of it")
     }
 }
 

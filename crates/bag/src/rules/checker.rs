@@ -55,7 +55,7 @@ impl<'a> Checker<'a> {
             self.payload.bytes = self.payload.bytes.saturating_add(size);
         }
         let facts = self.facts;
-        let Some(&slot) = facts.names.get(path) else {
+        let Some(slot) = facts.names.slot(path) else {
             return self.stranger(path, payload);
         };
         if std::mem::replace(&mut self.seen[slot as usize], true) {
@@ -97,7 +97,7 @@ impl<'a> Checker<'a> {
     /// A file is there, but its bytes could not be had; why is told by a [`note`](Checker::note).
     pub fn present(&mut self, path: &[u8]) {
         self.payload_folder |= role(path) == Role::Payload;
-        if let Some(&slot) = self.facts.names.get(path) {
+        if let Some(slot) = self.facts.names.slot(path) {
             self.seen[slot as usize] = true;
         }
     }
@@ -164,7 +164,7 @@ impl<'a> Checker<'a> {
     }
 
     fn find_missing(&mut self) {
-        for (name, &slot) in &self.facts.names {
+        for (name, slot) in self.facts.names.iter().zip(0..) {
             if self.seen[slot as usize] {
                 continue;
             }
@@ -174,7 +174,7 @@ impl<'a> Checker<'a> {
             });
             let by = listed.next().unwrap_or_default();
             let mut detail = format!("is missing (listed in {by})");
-            if let Some(entry) = self.facts.fetch.iter().find(|e| *e.path == **name) {
+            if let Some(entry) = self.facts.fetch.iter().find(|e| e.path == name) {
                 detail.push_str(&format!("; fetch.txt says that it lies at {}", entry.url));
             }
             self.problems.push(Problem::error("missing-file", name.to_vec(), detail));

@@ -2,6 +2,7 @@
 
 mod bagging;
 mod format;
+mod known;
 mod pack;
 mod plan;
 mod read;
@@ -12,6 +13,7 @@ use crate::restore::Reader;
 use crate::runner::Job;
 use crate::source::{Kind, Position, Source, Stream};
 use crate::{Deposit, Error};
+use known::Before;
 use pack::{Checkpoint, Pack, Phase};
 use plan::{Plan, Unseen, Way};
 use serde_json::json;
@@ -185,6 +187,7 @@ fn place(
     let registry = job.archive.registry();
     let wanted: Vec<_> =
         plan.algorithms().into_iter().filter(|a| *a != Algorithm::Sha256).collect();
+    let mut before = Before::new(job.archive, latest.map(|v| v.id));
     let mut reader = None;
     loop {
         job.stop.check()?;
@@ -215,14 +218,11 @@ fn place(
                     file.digests.extend(hasher.finish().iter().map(pack::named));
                 }
             }
-            if let Some(latest) = latest {
-                let before = registry.file_by_path(latest.id, &file.path);
-                if let Some(before) = job.archive.block_on(before)?
-                    && before.same_as(file)
-                {
-                    file.id = before.id;
-                    checkpoint.unchanged += 1;
-                }
+            if let Some(before) = before.at(&file.path)?
+                && before.same_as(file)
+            {
+                file.id = before.id;
+                checkpoint.unchanged += 1;
             }
         }
         let checkpoint = Some(checkpoint.write()?);

@@ -2,6 +2,7 @@
 //! and committed with the files that it completes, while the next one fills.
 
 use super::format::identify;
+use super::known::Known;
 use super::plan::{Plan, Way};
 use super::read::{
     self, After, BATCH_PARTS, Batch, Begun, Hashed, Out, Packed, Part, QUEUE_BATCHES,
@@ -12,7 +13,6 @@ use crate::runner::Job;
 use crate::source::{Entry, Kind, Position, Stream};
 use crate::{Deposit, Error};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -220,7 +220,7 @@ impl<'a> Pack<'a> {
                 open: None,
                 run: 0..0,
                 at: self.checkpoint.clone(),
-                known: Known::default(),
+                known: Known::new(self.job.archive, self.latest, self.version),
             };
             let filled = packer.fill(batches, hashers);
             let at = packer.at.clone();
@@ -338,7 +338,7 @@ struct Packer<'a> {
     run: Range<usize>,
     /// Where things stand after the last batch.
     at: Checkpoint,
-    known: Known,
+    known: Known<'a>,
 }
 
 struct OpenFile {
@@ -355,7 +355,10 @@ impl Packer<'_> {
         batches: &Receiver<Packed>,
         hashers: &[Receiver<Hashed>],
     ) -> Result<(), Error> {
-        self.known.load(self.pack)?;
+        // Of the tag files that are made there are few.
+        if !matches!(self.way, Way::Made) {
+            self.known.load()?;
+        }
         while let Ok(packed) = batches.recv() {
             let mut hashed = Vec::with_capacity(hashers.len());
             for hasher in hashers {
@@ -453,7 +456,7 @@ impl Packer<'_> {
         let sha256 = sha256_of(digests)?;
         let size = open.entry.size;
         let uncommitted = self.closed_files.iter().chain(&self.files);
-        match self.known.get(&sha256, self.pack, uncommitted)? {
+        match self.known.extents(&sha256, uncommitted)? {
             // Nothing is kept twice; pieces of a large one that were stored are given up.
             Some(extents) if size > 0 => {
                 self.at.given_up += open.extents.iter().map(|e| e.length).sum::<u64>();
@@ -462,7 +465,7 @@ impl Packer<'_> {
             _ => {
                 self.store(batch, part, &mut open.extents)?;
                 if size > 0 {
-                    self.known.add(sha256, self.at.next_number);
+                    self.known.add(&sha256, self.at.next_number);
                 }
             }
         }
@@ -581,15 +584,11 @@ impl Packer<'_> {
             format: open.format,
             extents: open.extents,
         };
-        if let Some(latest) = self.pack.latest {
-            let registry = self.pack.job.archive.registry();
-            let before = registry.file_by_path(latest, &file.path);
-            if let Some(before) = self.pack.job.archive.block_on(before)?
-                && before.same_as(&file)
-            {
-                file.id = before.id;
-                self.at.unchanged += 1;
-            }
+        if let Some(before) = self.known.before(&file.path)?
+            && before.same_as(&file)
+        {
+            file.id = before.id;
+            self.at.unchanged += 1;
         }
         self.at.next_number += 1;
         self.files.push(file);
@@ -605,56 +604,4 @@ fn sha256_of(digests: &[Digest]) -> Result<Sha256, Error> {
     let found = digests.iter().find(|d| d.algorithm() == Algorithm::Sha256);
     let found = found.ok_or_else(|| Error::Internal("a file without SHA-256".into()))?;
     Ok(Sha256::from_slice(found.as_bytes())?)
-}
-
-/// Contents that the object has already: of the last version, and of the draft so far.
-#[derive(Default)]
-struct Known {
-    /// In which version, as which file.
-    places: HashMap<Sha256, (VersionId, u64)>,
-    draft: Option<VersionId>,
-}
-
-impl Known {
-    fn load(&mut self, pack: &Pack<'_>) -> Result<(), Error> {
-        self.draft = Some(pack.version);
-        for version in pack.latest.into_iter().chain([pack.version]) {
-            let mut from = 0;
-            loop {
-                let registry = pack.job.archive.registry();
-                let page = registry.digests_of(version, from, super::PAGE);
-                let page = pack.job.archive.block_on(page)?;
-                let Some((_, last)) = page.last() else { break };
-                from = last + 1;
-                for (sha256, number) in page {
-                    self.places.entry(sha256).or_insert((version, number));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, sha256: Sha256, number: u64) {
-        if let Some(draft) = self.draft {
-            self.places.entry(sha256).or_insert((draft, number));
-        }
-    }
-
-    /// Where such content lies.
-    fn get<'f>(
-        &self,
-        sha256: &Sha256,
-        pack: &Pack<'_>,
-        mut uncommitted: impl Iterator<Item = &'f FileRecord>,
-    ) -> Result<Option<Vec<Extent>>, Error> {
-        let Some((version, number)) = self.places.get(sha256) else { return Ok(None) };
-        if Some(*version) == self.draft
-            && let Some(file) = uncommitted.find(|f| f.number == *number)
-        {
-            return Ok(Some(file.extents.clone()));
-        }
-        let page = pack.job.archive.registry().files(*version, *number, 1);
-        let page = pack.job.archive.block_on(page)?;
-        Ok(page.into_iter().find(|f| f.number == *number).map(|f| f.extents))
-    }
 }

@@ -119,7 +119,7 @@ impl Found {
 
 /// A rebuild under way.
 struct Rebuild<'a> {
-    runtime: tokio::runtime::Runtime,
+    runtime: &'a tokio::runtime::Runtime,
     registry: Registry,
     vault: Vault,
     keys: KeyFile,
@@ -168,8 +168,39 @@ pub fn rebuild(
     }
     let path = if anew { &temporary } else { &database };
     let registry = runtime.block_on(Registry::open(path, options.registry.clone()))?;
+    let report = Rebuilt { anew, ..Rebuilt::default() };
+    let read = fill(options, request, &data, (&runtime, &registry), report, (stop, progress));
+    // Also after a failure: what is closed later, behind our back, could touch the next one's files.
+    runtime.block_on(registry.close());
+    let report = read?;
+    fail::fail_point!("rebuild.whole");
+    if anew {
+        // A database whose last pages could not be brought home as it was closed keeps its log.
+        let left = "strongroom.db.rebuilding-wal";
+        if disk.list(&data).map_err(unwritable(&data))?.iter().any(|name| name == left) {
+            let source = std::io::Error::other("its last pages could not be written");
+            return Err(Error::Unwritable { path: temporary, source });
+        }
+        put_aside(disk.as_ref(), &data)?;
+        disk.rename(&temporary, &database).map_err(unwritable(&database))?;
+        fail::fail_point!("rebuild.named");
+        disk.sync_dir(&data).map_err(unwritable(&data))?;
+    }
+    Ok(report)
+}
 
-    let shelves = shelves(&runtime, &registry, disk.as_ref(), &request.from)?;
+/// Reads all that is to be read into the registry.
+fn fill(
+    options: &Options,
+    request: &RebuildRequest,
+    data: &Path,
+    (runtime, registry): (&tokio::runtime::Runtime, &Registry),
+    report: Rebuilt,
+    (stop, progress): (&Stop, &dyn Progress),
+) -> Result<Rebuilt, Error> {
+    let disk = options.disk.clone();
+    let registry = registry.clone();
+    let shelves = shelves(runtime, &registry, disk.as_ref(), &request.from)?;
     let archive = shelves.archive;
     let key = request.key.clone().unwrap_or_else(|| data.join("strongroom.key"));
     let keys = KeyFile::open(disk.clone(), &key, archive)?;
@@ -187,21 +218,34 @@ pub fn rebuild(
         return Err(Error::Usage(format!("{}: {}", missing.spec.path.display(), missing.why)));
     }
     let secrets = keys.all_secrets()?;
-    let report = Rebuilt { anew, ..Rebuilt::default() };
     let found = BTreeMap::new();
     let behind = shelves.behind;
     let mut rebuild =
         Rebuild { runtime, registry, vault, keys, secrets, found, behind, stop, progress, report };
     rebuild.run(archive, epoch)?;
-    let Rebuild { runtime, registry, report, .. } = rebuild;
-    runtime.block_on(registry.close());
-    fail::fail_point!("rebuild.whole");
-    if anew {
-        disk.rename(&temporary, &database).map_err(unwritable(&database))?;
-        fail::fail_point!("rebuild.named");
-        disk.sync_dir(&data).map_err(unwritable(&data))?;
+    Ok(rebuild.report)
+}
+
+/// Puts aside what a lost database has left beside it. SQLite would take a log or journal of that name for
+/// the new database's own, and write old pages over it.
+fn put_aside(disk: &dyn Disk, data: &Path) -> Result<(), Error> {
+    let mut any = false;
+    for suffix in ["-wal", "-journal", "-shm"] {
+        let left = data.join(format!("strongroom.db{suffix}"));
+        let aside = data.join(format!("strongroom.db{suffix}.lost"));
+        match disk.rename(&left, &aside) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Ok(()) => any = true,
+            Err(source) => return Err(Error::Unwritable { path: left, source }),
+        }
     }
-    Ok(report)
+    match any {
+        // Before the new one has its name, also when the power is cut.
+        true => disk
+            .sync_dir(data)
+            .map_err(|source| Error::Unwritable { path: data.to_owned(), source }),
+        false => Ok(()),
+    }
 }
 
 /// Reads lines as those of records and journals are read, and says of each what it is, or why it is
@@ -326,7 +370,7 @@ impl Rebuild<'_> {
             now,
         ))?;
         let own = self.keys.archive_public()?;
-        make_own_institution_row(&self.runtime, &self.registry, &own, now)?;
+        make_own_institution_row(self.runtime, &self.registry, &own, now)?;
         for (name, public) in self.keys.institutions()? {
             let institution = Institution {
                 id: public.id,
@@ -396,6 +440,9 @@ impl Rebuild<'_> {
                 report.remark(format!("shelf `{name}`: {damaged} regions of its logs are damaged"));
             }
             report.shards.push((shelf.spec().name.clone(), searched.shards));
+        }
+        for coding in self.found.values_mut().flat_map(|found| found.codings.values_mut()) {
+            whole_first(&self.vault, &mut coding.placements);
         }
         for missing in self.vault.missing() {
             let (name, why) = (&missing.spec.name, &missing.why);
@@ -576,6 +623,17 @@ impl Rebuild<'_> {
         }
         Ok(())
     }
+}
+
+/// Of shards that stand on several shelves, for one was moved or made anew elsewhere, those that are whole
+/// come first: they are registered.
+fn whole_first(vault: &Vault, placements: &mut [Placement]) {
+    let mut count: HashMap<u8, usize> = HashMap::new();
+    placements.iter().for_each(|p| *count.entry(p.index).or_default() += 1);
+    for placement in placements.iter_mut().filter(|p| count[&p.index] > 1) {
+        placement.state = vault.check(placement, &mut |_| {}).state();
+    }
+    placements.sort_by_key(|p| p.state != PlacementState::Good);
 }
 
 fn make_own_institution_row(

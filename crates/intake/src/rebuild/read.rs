@@ -78,6 +78,15 @@ impl Journals {
     }
 }
 
+/// A bug that a campaign must find: what tells of the dead is passed over.
+fn planted(table: &str) -> bool {
+    fail::fail_point!("planted.raise-dead", |_| {
+        matches!(table, "tombstones" | "objects" | "versions" | "deleted_files")
+    });
+    let _ = table;
+    false
+}
+
 /// A journal's head, read.
 struct Head {
     journal: Journal,
@@ -246,6 +255,7 @@ impl Rebuild<'_> {
                 Some("row") => {
                     if let (Some(table), Some(columns)) =
                         (line["table"].as_str(), line["row"].as_object())
+                        && !planted(table)
                     {
                         rows.push(Row { table: table.into(), columns: columns.clone() });
                     }

@@ -9,7 +9,10 @@
 //!     [--from N]      the first seed; each is a small archive and a series of actions
 //!     [--seed N]      this seed alone, telling what it does
 //!     [--plant BUG]   the campaign fails unless it finds the bug: missing-sync (of a shelf), early-commit
-//!                     (the registry's, before the shelves' syncs), lost-folder-sync (by the disk)
+//!                     (the registry's, before the shelves' syncs), lost-folder-sync (by the disk),
+//!                     raise-dead (rebuild passes over tombstones; with --rebuild)
+//!     [--rebuild]     each seed is a disaster instead: work is interrupted, a shelf goes away and the
+//!                     registry is lost, it is rebuilt, the shelf returns (`disaster`)
 //! ```
 //!
 //! A seed decides what is done, at which operation the power goes and what survives. Identifiers, keys and
@@ -17,33 +20,65 @@
 //! always at the same operation. Leases that a dead process left are released instead of waited for.
 #![allow(clippy::unwrap_used)]
 
+mod actions;
 mod check;
+mod disaster;
 mod source;
 mod world;
 
+use actions::ACTIONS;
+use disaster::Met;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use strongroom_intake::FAIL_POINTS;
-use strongroom_testkit::sim::Counts;
-use world::World;
+use strongroom_intake::{FAIL_POINTS, KEY_FAIL_POINTS};
+use strongroom_testkit::sim::{Counts, Sim};
+use world::{Done, World};
 
 /// Seeds after which a planted bug must have been found.
 const PLANTED_SEEDS_MAX: u64 = 300;
+/// So many seeds cut and kill each action at least once, or the campaign is no longer what it was.
+const SEEDS_FOR_ALL: u64 = 300;
 /// A seed that takes longer hangs, in seconds.
 const PATIENCE_SECONDS: u64 = 120;
 
-/// The moment of work that was passed last, as an index of [`FAIL_POINTS`] (its length: none yet).
+/// The moment of work that was passed last, as an index of [`moments`] (beyond them: none yet).
 static PASSED: AtomicUsize = AtomicUsize::new(0);
 /// The seed that runs, and when it began (seconds since the start), for who watches over it.
 static SEED: AtomicU64 = AtomicU64::new(0);
 static BEGAN: AtomicU64 = AtomicU64::new(0);
 
+/// A cut, or the end of the process, at a moment of work that is passed for the `after`-th time, 0 being
+/// the next.
+struct Trap {
+    moment: usize,
+    after: u64,
+    sim: Sim,
+}
+
+static TRAP: Mutex<Option<Trap>> = Mutex::new(None);
+
+fn pass(moment: usize) {
+    PASSED.store(moment, Ordering::Relaxed);
+    let mut trap = TRAP.lock().unwrap();
+    match trap.as_mut().filter(|trap| trap.moment == moment) {
+        Some(trap) if trap.after > 0 => trap.after -= 1,
+        Some(trap) => trap.sim.cut(),
+        None => {}
+    }
+}
+
+/// Moments of work.
+fn moments() -> impl Iterator<Item = &'static str> {
+    FAIL_POINTS.iter().chain(KEY_FAIL_POINTS).copied()
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    for (i, moment) in FAIL_POINTS.iter().enumerate() {
-        fail::cfg_callback(*moment, move || PASSED.store(i, Ordering::Relaxed)).unwrap();
+    for (i, moment) in moments().enumerate() {
+        fail::cfg_callback(moment, move || pass(i)).unwrap();
     }
     if let Some(bug) = &args.plant {
         // The last is the disk's.
@@ -53,6 +88,7 @@ fn main() -> ExitCode {
     std::thread::spawn(move || watch(begun));
     let mut tally = Tally::default();
     let mut found = None;
+    let python = args.rebuild.then(strongroom_testkit::python).flatten();
     for seed in args.from..args.from + args.seeds {
         SEED.store(seed, Ordering::Relaxed);
         BEGAN.store(begun.elapsed().as_secs(), Ordering::Relaxed);
@@ -60,7 +96,10 @@ fn main() -> ExitCode {
         if args.plant.as_deref() == Some("lost-folder-sync") {
             world.sim.lie_about_syncs_of("logs");
         }
-        let outcome = world.run();
+        let outcome = match args.rebuild {
+            false => world.run(),
+            true => world.disaster(python.as_deref()).map(|met| tally.note(met)),
+        };
         tally.add(&world);
         if tally.seeds % 500 == 0 {
             eprintln!("{} seeds, {:.0} s", tally.seeds, begun.elapsed().as_secs_f64());
@@ -71,6 +110,7 @@ fn main() -> ExitCode {
         }
     }
     tally.print(begun.elapsed());
+    let found = found.or_else(|| tally.lacks().filter(|_| !args.rebuild));
     match (args.plant, found) {
         (None, None) => {
             println!("power: {} seeds: nothing lost, nothing twice", tally.seeds);
@@ -107,12 +147,14 @@ struct Args {
     seeds: u64,
     from: u64,
     tell: bool,
+    rebuild: bool,
     plant: Option<String>,
 }
 
 impl Args {
     fn parse() -> Args {
-        let (mut seeds, mut args) = (None, Args { seeds: 0, from: 1, tell: false, plant: None });
+        let (mut seeds, mut args) =
+            (None, Args { seeds: 0, from: 1, tell: false, rebuild: false, plant: None });
         let mut given = std::env::args().skip(1);
         while let Some(arg) = given.next() {
             let mut value = || given.next().unwrap_or_else(|| panic!("{arg} wants a value"));
@@ -122,6 +164,7 @@ impl Args {
                 "--seed" => {
                     (args.from, seeds, args.tell) = (value().parse().unwrap(), Some(1), true)
                 }
+                "--rebuild" => args.rebuild = true,
                 "--plant" => args.plant = Some(value()),
                 other => panic!("unknown option {other}; see the top of tests/power.rs"),
             }
@@ -138,8 +181,11 @@ struct Tally {
     seeds: u64,
     ops: u64,
     counts: Counts,
-    done: BTreeMap<&'static str, u64>,
+    done: BTreeMap<&'static str, Done>,
     moments: BTreeMap<&'static str, u64>,
+    /// Of disasters: how work was interrupted, and versions that the script restored.
+    interrupted: BTreeMap<String, u64>,
+    recovered: u64,
 }
 
 impl Tally {
@@ -156,14 +202,40 @@ impl Tally {
         add(&mut self.counts.cuts, &counts.cuts);
         add(&mut self.counts.pending, &counts.pending);
         add(&mut self.counts.faults, &counts.faults);
-        add(&mut self.done, &world.done);
+        for (name, done) in &world.done {
+            let all = self.done.entry(name).or_default();
+            all.done += done.done;
+            all.cuts += done.cuts;
+            all.kills += done.kills;
+            all.faults += done.faults;
+        }
         add(&mut self.moments, &world.moments);
+    }
+
+    fn note(&mut self, met: Met) {
+        *self.interrupted.entry(met.how).or_default() += 1;
+        self.recovered += met.recovered;
+    }
+
+    /// What a campaign that is long enough should have met and has not.
+    fn lacks(&self) -> Option<String> {
+        let cut = |name: &str| self.done.get(name).is_some_and(|d| d.cuts > 0 && d.kills > 0);
+        let missed = ACTIONS.iter().map(|(.., name)| *name).find(|name| !cut(name));
+        let long = self.seeds >= SEEDS_FOR_ALL;
+        missed.filter(|_| long).map(|name| format!("`{name}` was never cut, or never killed"))
     }
 
     fn print(&self, took: Duration) {
         let Counts { kills, cuts, pending, faults } = &self.counts;
-        println!("done to its end:");
-        self.done.iter().for_each(|(what, n)| println!("{n:>8}  {what}"));
+        println!("done to its end; cut, killed and struck by faults meanwhile:");
+        for (what, Done { done, cuts, kills, faults }) in &self.done {
+            println!("{done:>8} {cuts:>7} {kills:>7} {faults:>7}  {what}");
+        }
+        if !self.interrupted.is_empty() {
+            println!("interrupted before the disaster:");
+            self.interrupted.iter().for_each(|(how, n)| println!("{n:>8}  {how}"));
+            println!("{:>8}  versions restored by tools/recover.py", self.recovered);
+        }
         println!("the power was cut at:");
         cuts.iter().for_each(|((op, kind), n)| println!("{n:>8}  {op}, {kind}"));
         println!("while these were not synced:");

@@ -104,6 +104,11 @@ impl Sim {
         self.state().on
     }
 
+    /// How many files SQLite has open: a process that was made to die closes them in its own time.
+    pub fn open_by_sqlite(&self) -> u64 {
+        self.state().open_by_sqlite
+    }
+
     /// Operations so far.
     pub fn ops(&self) -> u64 {
         self.state().ops
@@ -133,6 +138,22 @@ impl Sim {
     /// Changes a byte of a file for good: damage from outside. `false` where there is no such byte.
     pub fn flip(&self, path: &Path, offset: u64) -> bool {
         self.state().flip(path, offset)
+    }
+
+    /// Takes a file or folder away for good, as a disaster does. `false` where there is none.
+    pub fn lose(&self, path: &Path) -> bool {
+        self.state().lose(path).is_some()
+    }
+
+    /// Gives a file or folder another path, as whoever carries a disk elsewhere does. `false` where it
+    /// cannot be.
+    pub fn carry(&self, from: &Path, to: &Path) -> bool {
+        self.state().carry(from, to)
+    }
+
+    /// Copies a file or folder, as it can be read now, to the real file system.
+    pub fn copy_out(&self, path: &Path, to: &Path) -> std::io::Result<()> {
+        self.state().copy_out(path, to)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -254,6 +275,24 @@ mod tests {
             let there = survives(before, |machine| machine.list(Path::new("/a/b/c")).is_ok());
             assert_eq!(there, BTreeSet::from([true]), "the sync {fails_at} failed");
         }
+    }
+
+    #[test]
+    fn what_is_lost_or_carried_away_stays_so_after_a_cut() {
+        let before = |sim: &Sim, machine: &Machine| {
+            create_folders(machine, Path::new("/a")).unwrap();
+            for name in ["/a/x.log", "/a/y.log"] {
+                machine.create(Path::new(name)).unwrap().sync().unwrap();
+            }
+            // Their names are not synced: a cut must not bring them back.
+            assert!(sim.lose(Path::new("/a/x.log")) && !sim.lose(Path::new("/a/x.log")));
+            assert!(sim.carry(Path::new("/a"), Path::new("/b")));
+            assert!(!sim.carry(Path::new("/a"), Path::new("/c")));
+        };
+        let there = survives(before, |machine| {
+            (machine.list(Path::new("/a")).is_ok(), machine.list(Path::new("/b")).unwrap())
+        });
+        assert_eq!(there, BTreeSet::from([(false, vec![]), (false, vec!["y.log".into()])]));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(super) struct State {
     faults: Vec<Injected>,
     random: Random,
     handles: u64,
+    pub(super) open_by_sqlite: u64,
     kind_of: fn(&Path) -> &'static str,
 }
 
@@ -115,6 +116,7 @@ impl State {
             faults: Vec::new(),
             random,
             handles: 0,
+            open_by_sqlite: 0,
             kind_of,
         }
     }
@@ -521,6 +523,46 @@ impl State {
                 file.durable.resize(file.now.len(), 0);
             }
             file.now = file.durable.clone();
+        }
+    }
+
+    /// See `Sim::lose`.
+    pub(super) fn lose(&mut self, path: &Path) -> Option<usize> {
+        let (above, name) = path.parent().zip(path.file_name())?;
+        let (folder, node) = (self.find(above)?, self.find(path)?);
+        self.lead_for_good(folder, name.to_owned(), None);
+        Some(node)
+    }
+
+    /// See `Sim::carry`.
+    pub(super) fn carry(&mut self, from: &Path, to: &Path) -> bool {
+        let Some((above, name)) = to.parent().zip(to.file_name()) else { return false };
+        let (Some(folder), None) = (self.find(above), self.find(to)) else { return false };
+        let Some(node) = self.lose(from) else { return false };
+        self.lead_for_good(folder, name.to_owned(), Some(node));
+        true
+    }
+
+    fn lead_for_good(&mut self, folder: usize, name: OsString, node: Option<usize>) {
+        self.names.iter_mut().for_each(|c| c.set.retain(|(f, n, _)| (*f, n) != (folder, &name)));
+        if let Node::Folder(folder) = &mut self.nodes[folder] {
+            lead(&mut folder.now, &name, node);
+            lead(&mut folder.durable, &name, node);
+        }
+    }
+
+    /// See `Sim::copy_out`.
+    pub(super) fn copy_out(&self, path: &Path, to: &Path) -> io::Result<()> {
+        match self.find(path).map(|node| &self.nodes[node]) {
+            None => Err(ErrorKind::NotFound.into()),
+            Some(Node::File(file)) => std::fs::write(to, &file.now),
+            Some(Node::Folder(folder)) => {
+                std::fs::create_dir_all(to)?;
+                folder
+                    .now
+                    .keys()
+                    .try_for_each(|name| self.copy_out(&path.join(name), &to.join(name)))
+            }
         }
     }
 

@@ -249,6 +249,7 @@ unsafe extern "C" fn open(
             .map(Path::to_owned),
         regions: Vec::new(),
     };
+    state.open_by_sqlite += 1;
     // SAFETY: as above; what was there of our part is not initialised, and not read.
     unsafe {
         std::ptr::addr_of_mut!((*file.cast::<OpenFile>()).own).write(Box::into_raw(Box::new(own)));
@@ -266,6 +267,7 @@ unsafe extern "C" fn close(file: *mut sqlite::sqlite3_file) -> c_int {
         let file = file.cast::<OpenFile>();
         Box::from_raw(std::mem::replace(&mut (*file).own, std::ptr::null_mut()))
     };
+    own.handle.state().open_by_sqlite -= 1;
     if let Ok(mut state) = own.handle.alive() {
         let id = own.handle.id;
         state.file(own.handle.node).levels.remove(&id);
