@@ -153,6 +153,7 @@ impl Runner {
         told: &mut dyn FnMut(Ended) -> Result<(), E>,
     ) -> Result<(), E> {
         self.wake_all()?;
+        self.archive.retry_reclaims()?;
         self.archive.queue_reclaims()?;
         let mut journals = Instant::now();
         while !self.stop.stopped() {
@@ -174,12 +175,20 @@ impl Runner {
         Ok(())
     }
 
-    /// Queues a deletion that waits for a worker that has the key, where this one has it.
+    /// Queues a deletion that waits for a worker that has the key, or for shelves, where this one has them.
     fn wake(&self, item: &WorkItem) -> Result<bool, Error> {
         if (item.status, item.stage) != (WorkStatus::Waiting, Stage::Rewrite)
             || self.archive.secrets(item.institution).is_err()
         {
             return Ok(false);
+        }
+        let shelves = self.archive.vault().shelves().iter();
+        let writable = shelves.filter(|shelf| !shelf.spec().read_only).count();
+        for object in [item.object, None] {
+            let coding = self.archive.coding_of(object, item.institution)?;
+            if writable < usize::from(coding.n()) {
+                return Ok(false);
+            }
         }
         Ok(self.archive.block_on(self.archive.registry().wake(item.id, now()))?)
     }

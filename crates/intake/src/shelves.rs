@@ -53,6 +53,14 @@ impl Archive {
         Ok(self.block_on(queued)?)
     }
 
+    /// Tries reclaiming again that went to the trouble queue, as when a worker begins.
+    pub(crate) fn retry_reclaims(&self) -> Result<(), Error> {
+        match self.behind() {
+            Some(_) => Ok(()),
+            None => Ok(self.block_on(self.registry().retry_reclaims(now()))?),
+        }
+    }
+
     /// Queues moving shards to where they would be placed now.
     pub fn rebalance(&self) -> Result<WorkItem, Error> {
         self.queue_storage(WorkKind::Rebalance, "all".into(), &RebalanceRequest {})

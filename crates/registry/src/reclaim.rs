@@ -7,6 +7,7 @@ use strongroom_record::{WorkStatus, json::bytes::hex};
 
 use crate::row::Fields;
 use crate::types::NewWork;
+use crate::work::next_token;
 use crate::{Error, Registry, work};
 
 /// Reclaiming is queued where so much of what stands on a shelf waits for it, in percent, beyond what the
@@ -55,6 +56,28 @@ impl Registry {
         for shelf in due {
             queue(&mut tx, shelf, Why::Deleted, draw, now).await?;
         }
+        Ok(tx.commit().await?)
+    }
+}
+
+impl Registry {
+    /// Queues reclaiming again that went to the trouble queue: mostly nobody asked for it, so nobody looks
+    /// after it, and trying it harms nothing.
+    pub async fn retry_reclaims(&self, now: Time) -> Result<(), Error> {
+        let trouble = "SELECT id FROM work WHERE kind = 'reclaim' AND status = 'trouble' LIMIT 1";
+        if sqlx::query(trouble).fetch_optional(&mut *self.read().await?).await?.is_none() {
+            return Ok(());
+        }
+        let mut tx = self.write().await?;
+        sqlx::query(concat!(
+            "UPDATE work SET status = 'queued', attempts = 0, worker = NULL, lease_until = NULL,
+               updated = $1, token = ",
+            next_token!(),
+            " WHERE kind = 'reclaim' AND status = 'trouble'"
+        ))
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 }

@@ -59,7 +59,8 @@ impl Checkpoint {
     }
 }
 
-/// Does what is left of a deletion. What wants the key waits for a worker that has it.
+/// Does what is left of a deletion. What wants the key waits for a worker that has it, and what wants
+/// shelves that are missing until they are back.
 pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     let deletion: Deletion = job.request()?;
     job.progress.stage(job.item.kind, &deletion.name, job.item.stage);
@@ -71,11 +72,11 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     let registry = job.archive.registry();
     job.archive.block_on(registry.give_up_stale_segments(&job.lease()))?;
     match go_on(job, &deletion, &mut at) {
-        Err(error)
-            if matches!(error.code(), Code::Key | Code::KeyMissing | Code::KeyLocked)
-                && at.phase != Phase::Asked =>
-        {
-            let note = format!("waits for a worker that has the institution's key: {error}");
+        Err(error) if waits(&error) && at.phase != Phase::Asked => {
+            let note = match error.code() {
+                Code::ShelvesMissing => format!("waits for shelves: {error}"),
+                _ => format!("waits for a worker that has the institution's key: {error}"),
+            };
             let report = json!({"outcome": "waiting", "code": error.code().word()});
             job.commit(Batch {
                 stage: Some(Stage::Rewrite),
@@ -87,6 +88,12 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
         }
         other => other,
     }
+}
+
+/// Whether what is dead can be ended once somebody brings what is missing.
+fn waits(error: &Error) -> bool {
+    use Code::{Key, KeyLocked, KeyMissing, ShelvesMissing};
+    matches!(error.code(), Key | KeyLocked | KeyMissing | ShelvesMissing)
 }
 
 fn go_on(job: &Job<'_>, deletion: &Deletion, at: &mut Checkpoint) -> Result<(), Error> {
