@@ -515,7 +515,12 @@ async fn insert(
         Existing::Kept => "DO NOTHING".to_string(),
         Existing::Replaced => {
             let set: Vec<_> = names.iter().map(|n| format!("{n} = excluded.{n}")).collect();
-            format!("({}) DO UPDATE SET {}", table.key, set.join(", "))
+            // An older life of the registry may tell of what this one ended since.
+            let unless = match table.name {
+                "work" => " WHERE work.status <> 'succeeded'",
+                _ => "",
+            };
+            format!("({}) DO UPDATE SET {}{unless}", table.key, set.join(", "))
         }
     };
     let table_name = table.name;

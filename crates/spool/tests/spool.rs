@@ -213,6 +213,29 @@ fn a_log_in_use_is_not_removed_and_a_removed_one_is_an_error_to_its_readers() {
 }
 
 #[test]
+fn a_writer_lets_go_of_a_log_and_goes_on_in_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(Arc::new(OsDisk), folder.path(), Options::default()).unwrap();
+    let writer = writer(&spool, 1);
+    writer.next_log().unwrap();
+    assert!(spool.logs().unwrap().is_empty(), "none is begun before there is one");
+    let first = writer.append(&key(0), 0, &[b"first"]).unwrap();
+    writer.next_log().unwrap();
+    assert_eq!(writer.unsynced_bytes(), 0);
+    let logs = spool.logs().unwrap();
+    let in_use: Vec<_> = logs.iter().filter(|log| log.in_use).map(|log| log.id).collect();
+    assert_eq!((logs.len(), in_use.len()), (2, 1), "its writer is seen to live: {logs:?}");
+    assert_ne!(in_use[0], first.log);
+    writer.next_log().unwrap();
+    assert_eq!(spool.logs().unwrap().len(), 2, "an empty log is kept");
+    spool.remove_log(&first.log).unwrap();
+    let second = writer.append(&key(1), 0, &[b"second"]).unwrap();
+    writer.sync().unwrap();
+    assert_eq!(second.log, in_use[0]);
+    assert_eq!(spool.read_frame(&second, &key(1)).unwrap(), b"second");
+}
+
+#[test]
 fn a_log_deleted_by_hand_is_an_error_to_a_reader_that_never_opened_it() {
     let disk = MemDisk::default();
     let (path, at) = small_log(&disk, &[10]);

@@ -176,6 +176,33 @@ fn what_is_released_goes_and_the_rest_stays() {
 }
 
 #[test]
+fn much_that_is_released_goes_without_a_person() {
+    let archive = Archive::new();
+    archive.deposit("x", 3_000_000);
+    archive.deposit("y", 200_000);
+    for name in ["c", "d", "e", "f"] {
+        archive.add(name);
+    }
+    let queued = || {
+        let items = archive.json(&["work", "list", "--status", "queued"], 0);
+        asked_for(&items).iter().map(|kind| kind.to_string()).collect::<Vec<_>>()
+    };
+    archive.run(&["policy", "set", "4+2", "--object", "local/x"], 0);
+    assert_eq!(queued(), ["reclaim", "reclaim"], "one for each shelf on which x stood");
+    let before = archive.adds_up();
+    archive.run(&["work", "run"], 0);
+    let after = archive.adds_up();
+    assert!(sum(&after, "pending_bytes") < 100_000);
+    assert!(sum(&after, "log_bytes") + 6_000_000 < sum(&before, "log_bytes"));
+    // For little nothing is queued.
+    archive.run(&["policy", "set", "copies=3", "--object", "local/y"], 0);
+    assert_eq!(queued(), Vec::<String>::new());
+    archive.run(&["fixity"], 0);
+    archive.comes_back("x");
+    archive.comes_back("y");
+}
+
+#[test]
 fn what_an_interrupted_deposit_left_goes_too() {
     let archive = Archive::new();
     archive.deposit("x", 500_000);

@@ -850,6 +850,7 @@ mod sqlite {
         a_draft_is_amended_and_what_it_does_not_use_released
         twenty_thousand_files_read_back_equal
         shelves_are_counted_as_they_change
+        reclaiming_is_queued_where_much_waits
         a_copy_takes_the_place_of_what_was_copied_only
         nothing_is_placed_on_a_retired_shelf
         a_quota_is_never_passed

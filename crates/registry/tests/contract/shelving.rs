@@ -52,6 +52,63 @@ fn copy_of(placement: &Placement) -> Placement {
     Placement { log: fresh(), frames: vec![77; 9], checked: later(5), ..placement.clone() }
 }
 
+pub(crate) async fn reclaiming_is_queued_where_much_waits(a: &Registry, b: &Registry) {
+    let world = world(a).await;
+    let queued = async || {
+        let filter = WorkFilter { kind: Some(WorkKind::Reclaim), ..WorkFilter::default() };
+        let mut items = b.work_list(filter, None, 100).await.unwrap();
+        items.retain(|item| item.status != WorkStatus::Succeeded);
+        items
+    };
+    // A deposit that stored so much on each shelf is given up.
+    let given_up = async |bytes: u64| {
+        let lease = world.taken(a).await;
+        let draft = world.draft();
+        let number = a.next_coding_number().await.unwrap();
+        let segment = world.segment(draft.version, SegmentKind::Data, number);
+        let mut durable = world.durable(&segment, bytes);
+        durable.placements.iter_mut().for_each(|placement| placement.bytes = bytes);
+        let batch = Batch {
+            begin_draft: Some(draft),
+            begin_segments: vec![segment],
+            durable: vec![durable],
+            ..Batch::default()
+        };
+        a.commit(&lease, NOW, SECONDS, batch).await.unwrap();
+        a.cancel(lease.work, NOW, EventDraft::new(EventKind::Cancellation)).await.unwrap();
+    };
+    let finish = async |item: &WorkItem| {
+        let lease = take(b, Some(item.id), NOW).await.unwrap().1;
+        let finish = Some(Finish { status: WorkStatus::Succeeded, report: json!({}) });
+        b.commit(&lease, NOW, SECONDS, Batch { finish, ..Batch::default() }).await.unwrap();
+    };
+    given_up(RECLAIM_BYTES_MIN - 1).await;
+    assert_eq!(queued().await.len(), 0, "it is too little");
+    given_up(10).await;
+    let items = queued().await;
+    let mut keys: Vec<_> = items.iter().map(|item| item.key.clone().unwrap()).collect();
+    let mut shelves = world.shelves.map(|id| id.to_string()).to_vec();
+    (keys.sort(), shelves.sort());
+    assert_eq!(keys, shelves, "one for each shelf");
+    given_up(RECLAIM_BYTES_MIN).await;
+    assert_eq!(queued().await, items, "what is queued is not queued again");
+
+    // Behind one that runs another is queued, and no third.
+    let running = take(b, Some(items[0].id), NOW).await.unwrap().1;
+    given_up(RECLAIM_BYTES_MIN).await;
+    given_up(RECLAIM_BYTES_MIN).await;
+    assert_eq!(queued().await.len(), 3);
+    b.release(&running, NOW).await.unwrap();
+    for item in queued().await {
+        finish(&item).await;
+    }
+    // What was kept is not what the next is queued for.
+    given_up(RECLAIM_BYTES_MIN / 2).await;
+    assert_eq!(queued().await.len(), 0);
+    given_up(RECLAIM_BYTES_MIN).await;
+    assert_eq!(queued().await.len(), 2);
+}
+
 pub(crate) async fn shelves_are_counted_as_they_change(a: &Registry, b: &Registry) {
     let world = world(a).await;
     let segment = published(a, &world).await;
