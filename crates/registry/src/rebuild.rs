@@ -395,6 +395,17 @@ impl Registry {
     /// gone on with.
     pub async fn end_unfinished(&self, now: Time) -> Result<Vec<WorkId>, Error> {
         let mut tx = self.write().await?;
+        // The end of a deletion may be known by a version's record, and by no journal yet.
+        sqlx::query(
+            "UPDATE work SET status = 'succeeded', report = '{\"outcome\":\"deleted\"}', updated = $1
+             WHERE kind = 'delete' AND status NOT IN ('succeeded', 'cancelled') AND EXISTS
+               (SELECT 1 FROM events WHERE events.object = work.object AND events.work = work.id
+                AND events.kind = 'deletion' AND events.outcome = 'success'
+                AND events.detail LIKE '%\"step\":\"released\"%')",
+        )
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await?;
         let rows = sqlx::query(
             "UPDATE work SET status = 'cancelled', token = token + 1, updated = $1
              WHERE status NOT IN ('succeeded', 'cancelled')
