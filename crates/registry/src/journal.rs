@@ -90,6 +90,14 @@ macro_rules! touched {
     };
 }
 
+/// A deletion of what is dead and that is not ended: it is rebuilt, to be gone on with.
+macro_rules! ending {
+    () => {
+        "(work.kind = 'delete' AND work.checkpoint <> 'null'
+          AND work.status NOT IN ('succeeded', 'cancelled'))"
+    };
+}
+
 /// The tables that journals carry, in the order in which their rows refer to each other.
 pub const TABLES: &[Table] = &[
     Table {
@@ -163,12 +171,23 @@ pub const TABLES: &[Table] = &[
         key: "id",
         cursor: "id",
         of_archive: false,
-        // Unfinished work is not rebuilt, and what only a running worker needs is left out.
+        // Unfinished work is not rebuilt, but for what ends a deletion, from where it is dead on; and what
+        // only a running worker needs is left out.
         rows: concat!(
-            "SELECT id, kind, institution, object, key, request, stage, status, attempts, 0 AS token,
-               '{}' AS checkpoint, note, report, created, updated
+            "SELECT id, kind, institution, object, key, request,
+               CASE WHEN ",
+            ending!(),
+            " THEN 'run' ELSE stage END AS stage,
+               CASE WHEN ",
+            ending!(),
+            " THEN 'queued' ELSE status END AS status, attempts, 0 AS token,
+               CASE WHEN ",
+            ending!(),
+            " THEN '{\"phase\":\"dead\"}' ELSE '{}' END AS checkpoint, note, report, created, updated
              FROM work WHERE institution = $1 AND kind <> 'journal'
-               AND status IN ('succeeded', 'cancelled', 'trouble') AND ",
+               AND (status IN ('succeeded', 'cancelled', 'trouble') OR ",
+            ending!(),
+            ") AND ",
             touched!("id", "work"),
             " AND id > $5 ORDER BY id LIMIT $6"
         ),
@@ -180,9 +199,29 @@ pub const TABLES: &[Table] = &[
         of_archive: false,
         rows: concat!(
             "SELECT deletions.* FROM deletions JOIN work ON work.id = deletions.work
-             WHERE work.institution = $1 AND work.status IN ('succeeded', 'cancelled', 'trouble') AND ",
+             WHERE work.institution = $1
+               AND (work.status IN ('succeeded', 'cancelled', 'trouble') OR ",
+            ending!(),
+            ") AND ",
             touched!("deletions.work", "work"),
             " AND deletions.work > $5 ORDER BY deletions.work LIMIT $6"
+        ),
+    },
+    Table {
+        // Those that are still to be rewritten; of the others tombstones tell.
+        name: "deleted_segments",
+        key: "work, segment",
+        cursor: "place",
+        of_archive: false,
+        rows: concat!(
+            "SELECT work, segment, place FROM (SELECT deleted_segments.work, segment,
+               CAST(lower(hex(deleted_segments.work)) || lower(hex(segment)) AS BLOB) AS place
+             FROM deleted_segments JOIN work ON work.id = deleted_segments.work
+             WHERE work.institution = $1 AND deleted_segments.tombstone IS NULL AND ",
+            ending!(),
+            " AND ",
+            touched!("deleted_segments.work", "work"),
+            ") WHERE place > $5 ORDER BY place LIMIT $6"
         ),
     },
     Table {

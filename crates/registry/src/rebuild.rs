@@ -12,7 +12,7 @@ use strongroom_record::{
 
 use crate::deletion::TombstoneKind;
 use crate::journal::{self, Existing, Row};
-use crate::row::{Fields, int};
+use crate::row::{self, Fields, int};
 use crate::types::{Institution, Segment, Version, VersionState};
 use crate::{Error, ROWS_MAX, Registry, events, files};
 
@@ -123,6 +123,49 @@ impl Registry {
             }
         }
         Ok(dead)
+    }
+
+    /// Lists the segments that tombstones name as those of the deletions that set them, so that their bytes
+    /// are known to wait until every shelf confirmed that they are gone.
+    pub async fn list_deleted(&self, institution: InstitutionId) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        let rows = sqlx::query(
+            "SELECT tombstones.kind, tombstones.id, tombstones.detail, events.work
+             FROM tombstones JOIN events ON events.institution = tombstones.institution
+               AND events.sequence = tombstones.event
+             WHERE tombstones.institution = $1 AND events.work IS NOT NULL",
+        )
+        .bind(&institution.0[..])
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in &rows {
+            let fields = Fields::new(row, "tombstones");
+            let (kind, stone) = (fields.text("kind")?, fields.array::<16>("id")?);
+            let work: WorkId = fields.id("work")?;
+            let detail = fields.json("detail")?;
+            let segments = detail["segments"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let segments: Vec<SegmentId> =
+                segments.iter().filter_map(|id| id.as_str()?.parse().ok()).collect();
+            let statements = row::inserts(
+                "INSERT OR REPLACE INTO deleted_segments (work, segment, kind, tombstone) VALUES",
+                4,
+                &segments,
+                |query, segment| {
+                    let query = query.bind(work.0.to_vec()).bind(segment.0.to_vec());
+                    Ok(query.bind(kind.clone()).bind(stone.to_vec()))
+                },
+            )?;
+            row::execute(&mut tx, statements).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Segments of deletions that are still to be rewritten, or were and no tombstone tells of it yet.
+    pub async fn segments_to_rewrite(&self) -> Result<HashSet<SegmentId>, Error> {
+        let rows = sqlx::query("SELECT segment FROM deleted_segments WHERE tombstone IS NULL")
+            .fetch_all(&mut *self.read().await?)
+            .await?;
+        rows.iter().map(|row| Fields::new(row, "deleted_segments").id("segment")).collect()
     }
 
     /// Takes segments in with their shards. Of a segment that is known only shards are added that

@@ -118,6 +118,17 @@ impl Archive {
         held(&strongroom_intake::Archive::open(&options).unwrap())
     }
 
+    /// The segments in which a file of a version of `local/x` lies.
+    fn segments_of(&self, number: u32, path: &str) -> BTreeSet<SegmentId> {
+        let options = strongroom_intake::Options::new(self.path("archive"));
+        let archive = strongroom_intake::Archive::open(&options).unwrap();
+        let (_, version) = archive.find_version(&format!("local/x@{number}")).unwrap();
+        let path = format!("data/{path}").into_bytes();
+        let file = archive.registry().file_by_path(version.id, &path);
+        let file = archive.block_on(file).unwrap().unwrap();
+        file.extents.iter().map(|extent| extent.segment).collect()
+    }
+
     /// What was deleted stands on no shelf.
     fn is_cleared(&self) {
         let dead = self.dead();
@@ -370,6 +381,55 @@ fn what_is_deleted_leaves_the_shelves_without_a_person() {
     archive.comes_back("local/y", &second);
     archive.is_sound();
     assert_eq!(kinds(archive.json(&queued, 0)), Vec::<String>::new());
+}
+
+/// The registry is lost after the dead were told of, and before what lives beside them was rewritten.
+#[test]
+fn a_rebuild_goes_on_with_what_was_being_deleted() {
+    let [first, mut second, mut third] = versions();
+    for (what, dead) in [
+        (&["local/x@1"][..], "small-03"),
+        (&["local/x", "--file", "small-07", "--all-versions"], "small-07"),
+    ] {
+        let archive = Archive::new();
+        for files in [&first, &second, &third] {
+            archive.deposit(files);
+        }
+        let held = archive.segments_of(1, dead);
+        // A worker that cannot read comes to where it is dead and told of, and no further.
+        let key = archive.path("archive/strongroom.key");
+        archive.run(&["key", "export", "--public", "worker.key"], 0);
+        std::fs::rename(&key, key.with_extension("elsewhere")).unwrap();
+        std::fs::copy(archive.path("worker.key"), &key).unwrap();
+        let asked = archive.json(&forced(what), 0);
+        assert_eq!((&asked["status"], &asked["stage"]), (&"waiting".into(), &"rewrite".into()));
+        std::fs::rename(key.with_extension("elsewhere"), &key).unwrap();
+        archive.rebuild();
+        let listed = archive.json(&["delete", "list"], 0);
+        for same in ["id", "name", "reason", "decision", "files", "bytes"] {
+            assert_eq!(listed[0][same], asked[same], "{listed}");
+        }
+        assert_eq!(listed[0]["status"], "queued");
+        assert!(listed[0]["pending_bytes"].as_u64().unwrap() > 0, "{listed}");
+        assert!(held.is_subset(&archive.on_shelves()));
+        archive.run(&["work", "run"], 0);
+        assert_eq!(archive.json(&["delete", "list"], 0)[0]["status"], "succeeded");
+        assert_eq!(held.intersection(&archive.on_shelves()).count(), 0, "{what:?}");
+        archive.is_cleared();
+        if dead == "small-07" {
+            for files in [&mut second, &mut third] {
+                files.remove(dead).unwrap();
+            }
+        }
+        archive.comes_back("local/x@2", &second);
+        archive.comes_back("local/x@3", &third);
+        archive.is_sound();
+        // And again, now that it is done.
+        archive.rebuild();
+        archive.comes_back("local/x@2", &second);
+        archive.run(&["restore", "local/x@1", "--to", "gone"], i32::from(dead == "small-03"));
+        archive.is_sound();
+    }
 }
 
 /// A server stores and deletes in one process, whose log is in use as long as it lives.

@@ -645,6 +645,8 @@ impl Campaign {
 
     /// The chain of events holds, no work is left, and what is counted is on the shelves.
     fn check_archive(&mut self) {
+        // What was queued by itself, such as reclaiming after a deletion.
+        self.expect(&["work", "run"], 0);
         self.check_accounts();
         let chain = self.expect(&["object", "events", "--verify"], 0);
         if chain["holds"] != true {

@@ -71,7 +71,10 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Error> {
     let registry = job.archive.registry();
     job.archive.block_on(registry.give_up_stale_segments(&job.lease()))?;
     match go_on(job, &deletion, &mut at) {
-        Err(error) if error.code() == Code::Key && at.phase != Phase::Asked => {
+        Err(error)
+            if matches!(error.code(), Code::Key | Code::KeyMissing | Code::KeyLocked)
+                && at.phase != Phase::Asked =>
+        {
             let note = format!("waits for a worker that has the institution's key: {error}");
             let report = json!({"outcome": "waiting", "code": error.code().word()});
             job.commit(Batch {

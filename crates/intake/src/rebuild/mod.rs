@@ -503,6 +503,11 @@ impl Rebuild<'_> {
         let shelves: HashSet<_> = (self.runtime.block_on(self.registry.shelves())?.into_iter())
             .map(|shelf| shelf.id)
             .collect();
+        for institution in self.secrets.keys() {
+            self.runtime.block_on(self.registry.list_deleted(*institution))?;
+        }
+        // A deletion that was cut off releases them, once what is living in them stands elsewhere.
+        let to_rewrite = self.runtime.block_on(self.registry.segments_to_rewrite())?;
         let mut batch: Vec<FoundSegment> = Vec::new();
         let mut rows = 0;
         let found = std::mem::take(&mut self.found);
@@ -516,7 +521,11 @@ impl Rebuild<'_> {
             let state = match (&known, dead) {
                 (_, true) => SegmentState::Released,
                 (Some(known), false) => known.state,
-                (None, false) if owner.is_some() || journals.segments.contains(&id) => {
+                (None, false)
+                    if owner.is_some()
+                        || journals.segments.contains(&id)
+                        || to_rewrite.contains(&id) =>
+                {
                     SegmentState::Durable
                 }
                 (None, false) if found.kind == Some(SegmentKind::Keyring) => SegmentState::Durable,

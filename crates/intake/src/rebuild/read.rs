@@ -111,6 +111,10 @@ impl Rebuild<'_> {
             *beyond = (*beyond).max(head.journal.last_event);
         }
         self.revocations(&heads, &mut journals)?;
+        // Those before a whole one are released: some may be reclaimed, and none is missed.
+        let wholes = heads.iter().filter(|head| head.journal.whole);
+        let wholes: HashMap<_, _> =
+            wholes.map(|head| (head.journal.institution, head.journal.number)).collect();
         let mut before: Option<(InstitutionId, [u8; 16])> = None;
         for head in &heads {
             self.stop.check()?;
@@ -124,7 +128,7 @@ impl Rebuild<'_> {
             }
             let known = self.runtime.block_on(self.registry.last_journal(journal.institution))?;
             let newer = known.is_none_or(|known| known.number < journal.number);
-            let follows = journal.whole
+            let follows = wholes.get(&journal.institution) >= Some(&journal.number)
                 || before == journal.before.map(|id| (journal.institution, id))
                 || !newer;
             if !follows {
