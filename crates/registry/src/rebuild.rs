@@ -104,9 +104,9 @@ impl Registry {
     pub async fn dead(&self, institution: InstitutionId) -> Result<Dead, Error> {
         let rows =
             sqlx::query("SELECT kind, id, detail, time FROM tombstones WHERE institution = $1")
-            .bind(&institution.0[..])
-            .fetch_all(&mut *self.read().await?)
-            .await?;
+                .bind(&institution.0[..])
+                .fetch_all(&mut *self.read().await?)
+                .await?;
         let mut dead = Dead::default();
         for row in &rows {
             let fields = Fields::new(row, "tombstones");
@@ -131,7 +131,6 @@ impl Registry {
         Ok(dead)
     }
 
-<<<<<<< HEAD
     /// Lists the segments that tombstones name as those of the deletions that set them, so that their bytes
     /// are known to wait until every shelf confirmed that they are gone.
     pub async fn list_deleted(&self, institution: InstitutionId) -> Result<(), Error> {
@@ -173,7 +172,8 @@ impl Registry {
             .fetch_all(&mut *self.read().await?)
             .await?;
         rows.iter().map(|row| Fields::new(row, "deleted_segments").id("segment")).collect()
-=======
+    }
+
     /// Versions that are listed here, or have files, and that a tombstone names: it was on shelves that
     /// were away when they came back.
     pub async fn raised(&self, institution: InstitutionId) -> Result<Vec<VersionId>, Error> {
@@ -245,7 +245,6 @@ impl Registry {
         .execute(&mut *tx)
         .await?;
         Ok(tx.commit().await?)
->>>>>>> campaigns
     }
 
     /// Takes segments in with their shards. Of a segment that is known only shards are added that
