@@ -112,6 +112,14 @@ PY
     rm -f "$folder/many-restored.tar"
     measure "restore $files files as a tar" "$STRONGROOM" restore local/many --as tar --to "$folder/many-restored.tar"
     rm -f "$folder/many-restored.tar"
+    rm -rf "$folder/many-bag"
+    measure "restore them as a bag" "$STRONGROOM" restore local/many --as bag --to "$folder/many-bag"
+    # A second manifest, as deposited bags often have.
+    rm "$folder/many-bag/tagmanifest-sha256.txt"
+    (cd "$folder/many-bag" && find data -type f -print0 | xargs -0 md5sum >manifest-md5.txt)
+    measure "bag validate of it, with two manifests" "$STRONGROOM" bag validate "$folder/many-bag"
+    measure "deposit of it" "$STRONGROOM" deposit "$folder/many-bag" --object local/many-bag
+    rm -rf "$folder/many-bag"
   fi
   rm -f "$STRONGROOM_DATA"/strongroom.db*
   measure "rebuild" "$STRONGROOM" rebuild --from "$STRONGROOM_DATA/shelves/a" "$STRONGROOM_DATA/shelves/b"

@@ -179,6 +179,11 @@ pub(crate) fn clear(
         (Some(open), _) if open.is_mounted_read_only() => {
             Some("its file system is mounted read-only".to_string())
         }
+        (Some(open), _) if open.identity().epoch_number < job.archive.epoch() => Some(format!(
+            "it was away when the registry was rebuilt, which may not know all that is on it: have it read \
+             first, strongroom rebuild --yes --from {}",
+            shelf.location
+        )),
         (None, ShelfState::Retired) => Some("the shelf is retired".to_string()),
         (None, _) => Some("the shelf is missing: what waits on it waits on".to_string()),
         _ => None,

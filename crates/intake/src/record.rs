@@ -1,6 +1,7 @@
 //! The record of a version: JSON Lines, sealed in segments of its own, the head last.
 
 use crate::Error;
+use crate::ingest::each_page;
 use crate::lines::Lines;
 use crate::runner::Job;
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use std::collections::VecDeque;
 use strongroom_record::{
     FileRecord, Merkle, MerkleRoot, ObjectName, SegmentId, SegmentKind, Sha256, VersionId,
 };
-use strongroom_registry::EventsOf;
+use strongroom_registry::{EventsOf, Registry};
 
 /// What a part says first of itself.
 pub(crate) const PART: &str = "version record";
@@ -76,27 +77,24 @@ pub(crate) fn store(job: &Job<'_>, subject: &Subject<'_>) -> Result<Recorded, Er
     }
     let mut deleted = Deleted { job, version, page: VecDeque::new(), next: Some(0) };
     let (mut merkle, mut files, mut bytes, mut gone) = (Merkle::default(), 0, 0, 0u64);
-    let mut next = 0;
-    loop {
-        job.stop.check()?;
-        let page = match subject.moved {
-            true => archive.block_on(registry.files_after_moves(job.item.id, version, next, PAGE)),
-            false => archive.block_on(registry.files(version, next, PAGE)),
-        }?;
-        let end = page.last().map_or(u64::MAX, |last| last.number);
-        for file in &page {
+    let (work, moved) = (job.item.id, subject.moved);
+    let read = |registry: Registry, from| async move {
+        match moved {
+            true => registry.files_after_moves(work, version, from, PAGE).await,
+            false => registry.files(version, from, PAGE).await,
+        }
+    };
+    each_page(job, read, &mut |page| {
+        for file in page {
             gone += deleted.before(file.number, &mut parts, &mut merkle)?;
             merkle.push(&file.leaf());
             files += 1;
             bytes += file.size;
             file_lines(&mut parts, file)?;
         }
-        if page.is_empty() {
-            gone += deleted.before(end, &mut parts, &mut merkle)?;
-            break;
-        }
-        next = end + 1;
-    }
+        Ok(())
+    })?;
+    gone += deleted.before(u64::MAX, &mut parts, &mut merkle)?;
     let root = merkle.root();
     let mut segments = Vec::new();
     let (head, sha256) = parts.finish(HEAD, |head| {

@@ -27,7 +27,7 @@ macro_rules! living {
 }
 
 mod apply;
-pub(crate) use apply::{apply, bury_draft};
+pub(crate) use apply::{apply, bury_draft, erase, take_file};
 
 /// Asks for a deletion.
 #[derive(Clone, PartialEq, Debug)]

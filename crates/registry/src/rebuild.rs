@@ -2,7 +2,7 @@
 //! headers. It serves a new registry, and one that is behind its shelves: whatever is known already
 //! stays, unless a newer journal says otherwise, so it can be said twice.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::sqlite::SqliteConnection;
 use strongroom_record::{
@@ -10,7 +10,7 @@ use strongroom_record::{
     PlacementState, SegmentId, SegmentState, Sha256, Time, VersionId, WorkId,
 };
 
-use crate::deletion::TombstoneKind;
+use crate::deletion::{self, Erased, TombstoneKind};
 use crate::journal::{self, Existing, Row};
 use crate::row::{self, Fields, int};
 use crate::types::{Institution, Segment, Version, VersionState};
@@ -41,8 +41,10 @@ pub struct FoundVersion {
 /// What was deleted, by id.
 #[derive(Clone, Default, Debug)]
 pub struct Dead {
-    /// Objects, versions, drafts, files and segments.
+    /// Versions, drafts and segments.
     pub ids: HashSet<[u8; 16]>,
+    /// Objects, and when each died: what is deposited into one that came back lives.
+    pub objects: HashMap<ObjectId, Time>,
     /// Files, by the versions in which they are dead; elsewhere they live.
     pub files: HashSet<(FileId, VersionId)>,
 }
@@ -100,15 +102,19 @@ impl Registry {
     /// What was deleted in an institution: the ids of objects, versions, files and segments that must
     /// not come back.
     pub async fn dead(&self, institution: InstitutionId) -> Result<Dead, Error> {
-        let rows = sqlx::query("SELECT kind, id, detail FROM tombstones WHERE institution = $1")
-            .bind(&institution.0[..])
-            .fetch_all(&mut *self.read().await?)
-            .await?;
+        let rows =
+            sqlx::query("SELECT kind, id, detail, time FROM tombstones WHERE institution = $1")
+                .bind(&institution.0[..])
+                .fetch_all(&mut *self.read().await?)
+                .await?;
         let mut dead = Dead::default();
         for row in &rows {
             let fields = Fields::new(row, "tombstones");
             let detail = fields.json("detail")?;
-            if fields.text("kind")? == TombstoneKind::File.word() {
+            let kind = fields.text("kind")?;
+            if kind == TombstoneKind::Object.word() {
+                dead.objects.insert(fields.id("id")?, fields.time("time")?);
+            } else if kind == TombstoneKind::File.word() {
                 let id: FileId = fields.id("id")?;
                 let versions = detail["versions"].as_array().map(Vec::as_slice);
                 let versions = versions.unwrap_or_default().iter();
@@ -166,6 +172,79 @@ impl Registry {
             .fetch_all(&mut *self.read().await?)
             .await?;
         rows.iter().map(|row| Fields::new(row, "deleted_segments").id("segment")).collect()
+    }
+
+    /// Versions that are listed here, or have files, and that a tombstone names: it was on shelves that
+    /// were away when they came back.
+    pub async fn raised(&self, institution: InstitutionId) -> Result<Vec<VersionId>, Error> {
+        let rows = sqlx::query(
+            "SELECT versions.id FROM versions
+             JOIN objects ON objects.id = versions.object
+             JOIN tombstones ON tombstones.kind = 'version' AND tombstones.id = versions.id
+             WHERE objects.institution = $1 AND (versions.state = 'published'
+               OR EXISTS (SELECT 1 FROM files WHERE files.version = versions.id))
+             ORDER BY versions.id",
+        )
+        .bind(&institution.0[..])
+        .fetch_all(&mut *self.read().await?)
+        .await?;
+        rows.iter().map(|row| Fields::new(row, "versions").id("id")).collect()
+    }
+
+    /// Takes in that a version is dead: it is listed no longer, and of these files, at most
+    /// [`ROWS_MAX`], only the leaf hashes are kept.
+    pub async fn take_in_death(&self, version: VersionId, files: &[Erased]) -> Result<(), Error> {
+        bounded(files.len())?;
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE versions SET state = 'deleted', source = '', detail = '{}'
+             WHERE id = $1 AND state IN ('published', 'rebuilding')",
+        )
+        .bind(&version.0[..])
+        .execute(&mut *tx)
+        .await?;
+        deletion::erase(&mut tx, files).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes in that a file of a version is dead; `false` where it is not there any more.
+    pub async fn take_in_file_death(&self, id: FileId, version: VersionId) -> Result<bool, Error> {
+        let row = sqlx::query(
+            "SELECT files.number, versions.object FROM files
+             JOIN versions ON versions.id = files.version
+             WHERE files.version = $1 AND files.id = $2 AND versions.state = 'published'",
+        )
+        .bind(&version.0[..])
+        .bind(&id.0[..])
+        .fetch_optional(&mut *self.read().await?)
+        .await?;
+        let Some(row) = row else { return Ok(false) };
+        let fields = Fields::new(&row, "files");
+        let (number, object): (u64, ObjectId) = (fields.number("number")?, fields.id("object")?);
+        let page = self.files(version, number, 1).await?;
+        let Some(file) = page.first().filter(|file| file.id == id) else { return Ok(false) };
+        let erased = Erased { version, number, leaf: file.leaf() };
+        let mut tx = self.write().await?;
+        deletion::take_file(&mut tx, object, id, &erased).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Objects of which a tombstone tells and of which no version is left give their name up.
+    pub async fn bury_objects(&self, institution: InstitutionId, now: Time) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE objects SET deleted = $2, name = 'deleted/' || lower(hex(id)), source = NULL
+             WHERE institution = $1 AND deleted IS NULL
+               AND id IN (SELECT id FROM tombstones WHERE kind = 'object')
+               AND NOT EXISTS (SELECT 1 FROM versions WHERE versions.object = objects.id
+                 AND versions.state IN ('published', 'draft', 'rebuilding'))",
+        )
+        .bind(&institution.0[..])
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
     }
 
     /// Takes segments in with their shards. Of a segment that is known only shards are added that

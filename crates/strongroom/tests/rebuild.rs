@@ -153,6 +153,82 @@ fn the_log_of_a_lost_database_is_not_taken_for_the_new_one_s() {
     assert!(s.path("archive/strongroom.db-wal.lost").exists(), "it is put aside, not deleted");
 }
 
+/// A shelf's folder, as a backup would have it.
+fn copy_shelf(s: &Scenario, from: &str, to: &str) {
+    std::fs::create_dir_all(s.path(to).join("logs")).unwrap();
+    let names = std::fs::read_dir(s.path(from).join("logs")).unwrap();
+    let logs = names.map(|entry| format!("logs/{}", entry.unwrap().file_name().to_str().unwrap()));
+    for name in logs.chain(["strongroom-shelf.json".to_string()]) {
+        std::fs::copy(s.path(from).join(&name), s.path(to).join(&name)).unwrap();
+    }
+}
+
+#[test]
+fn what_came_back_dies_when_a_shelf_tells_of_its_death() {
+    let s = scenario();
+    let [a, b] = ["archive/shelves/a", "archive/shelves/b"];
+    let deposit = |object: &str, files: &[(&str, &str)]| {
+        for (name, text) in files {
+            s.write(&format!("{object}/{name}"), text);
+        }
+        s.run(&["deposit", object, "--accept-degraded"], 0);
+    };
+    deposit("x", &[("one", "first")]);
+    deposit("x", &[("one", "second"), ("two", "two")]);
+    deposit("y", &[("kept", "kept by both versions")]);
+    copy_shelf(&s, a, "a-of-then");
+    let sure = |object: &'static str| ["--reason", "r", "--force", "--confirm", object];
+    s.run(&[&["delete", "local/x@1"], &sure("local/x")[..]].concat(), 0);
+    s.run(&[&["delete", "local/x@2", "--file", "two"], &sure("local/x")[..]].concat(), 0);
+    s.run(&[&["delete", "local/y"], &sure("local/y")[..]].concat(), 0);
+    // Of one shelf there is a backup only, the other is away: nothing tells of the deletions.
+    lose_the_registry(&s);
+    std::fs::rename(s.path(b), s.path("away")).unwrap();
+    std::fs::remove_dir_all(s.path(a)).unwrap();
+    std::fs::rename(s.path("a-of-then"), s.path(a)).unwrap();
+    s.run(&["rebuild", "--from", a], 0);
+    assert_eq!(s.run(&["cat", "x@1", "data/one"], 0).stdout, b"first");
+    s.run(&["shelf", "add", "third"], 0);
+    deposit("y", &[("new", "deposited since")]);
+    std::fs::rename(s.path("away"), s.path(b)).unwrap();
+    let rebuilds: [&[&str]; 2] =
+        [&["rebuild", "--yes", "--from", b], &["rebuild", "--from", a, b, "third"]];
+    for rebuild in rebuilds {
+        s.run(rebuild, 0);
+        s.run(&["repair"], 0);
+        s.run(&["cat", "x@1", "data/one"], 1);
+        s.run(&["cat", "x", "data/two"], 1);
+        s.run(&["cat", "y@1", "data/kept"], 1);
+        assert_eq!(s.run(&["cat", "x", "data/one"], 0).stdout, b"second");
+        // What was deposited meanwhile lives, with the bytes that it shares with the dead.
+        let latest = s.path(&format!("y-{}", rebuild.len()));
+        s.comes_back("y", latest.to_str().unwrap(), "y");
+        s.run(&["shelf", "reclaim", "--everything"], 0);
+        s.run(&["fixity"], 0);
+        lose_the_registry(&s);
+    }
+}
+
+#[test]
+fn a_shelf_that_was_away_is_not_cleared_before_it_is_read() {
+    let s = filled();
+    lose_the_registry(&s);
+    let b = "archive/shelves/b";
+    std::fs::rename(s.path(b), s.path("away")).unwrap();
+    s.run(&["rebuild", "--from", "archive/shelves/a", "third"], 0);
+    std::fs::rename(s.path("away"), s.path(b)).unwrap();
+    let logs = || std::fs::read_dir(s.path(b).join("logs")).unwrap().count();
+    let before = logs();
+    let said = s.json(&["shelf", "reclaim", "--everything"], 0);
+    assert!(said.to_string().contains("rebuild --yes --from"), "{said}");
+    assert!(logs() >= before, "{} logs of {before} are left", logs());
+    s.run(&["rebuild", "--yes", "--from", b], 0);
+    s.run(&["fixity"], 0);
+    let said = s.json(&["shelf", "reclaim", "--everything"], 0);
+    assert!(!said.to_string().contains("rebuild --yes --from"), "{said}");
+    s.comes_back("letters", "back", "letters");
+}
+
 #[test]
 fn an_old_registry_writes_nothing_and_is_brought_up() {
     let s = filled();

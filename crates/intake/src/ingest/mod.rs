@@ -24,7 +24,7 @@ use strongroom_record::{
     EventDraft, EventKind, FileKind, FileRecord, MerkleRoot, ObjectId, ObjectName, Outcome, Stage,
     VersionId, WorkStatus,
 };
-use strongroom_registry::{Batch, Finish, NewDraft, Publish, Version};
+use strongroom_registry::{Batch, Finish, NewDraft, Publish, Registry, Version};
 
 /// Files that are read from the registry at once.
 pub(crate) const PAGE: u32 = 1000;
@@ -361,23 +361,33 @@ fn digests(file: &FileRecord) -> Result<Vec<Digest>, Error> {
     Ok(all)
 }
 
-/// Every file of a version, in record order, page by page: the next is read while one is visited.
+/// Every file of a version, in record order.
 pub(crate) fn each_file(
     job: &Job<'_>,
     version: VersionId,
     visit: &mut dyn FnMut(&FileRecord) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let page = |from: u64| {
-        let registry = job.archive.registry().clone();
-        job.archive.spawn(async move { registry.files(version, from, PAGE).await })
-    };
+    let read = |registry: Registry, from| async move { registry.files(version, from, PAGE).await };
+    each_page(job, read, &mut |files| files.iter().try_for_each(&mut *visit))
+}
+
+/// Files in record order, page by page: the next is read while one is visited.
+pub(crate) fn each_page<R>(
+    job: &Job<'_>,
+    read: impl Fn(Registry, u64) -> R,
+    visit: &mut dyn FnMut(&[FileRecord]) -> Result<(), Error>,
+) -> Result<(), Error>
+where
+    R: Future<Output = Result<Vec<FileRecord>, strongroom_registry::Error>> + Send + 'static,
+{
+    let page = |from| job.archive.spawn(read(job.archive.registry().clone(), from));
     let mut coming = page(0);
     loop {
         job.stop.check()?;
         let files = job.archive.block_on(coming).map_err(|e| Error::Internal(e.to_string()))??;
         let Some(last) = files.last() else { return Ok(()) };
         coming = page(last.number + 1);
-        files.iter().try_for_each(&mut *visit)?;
+        visit(&files)?;
     }
 }
 

@@ -14,6 +14,7 @@
 //! registry is made under another name and gets its own when it is whole, so an interrupted rebuild is
 //! begun anew; one that takes newer things in can be run again.
 
+mod dead;
 mod read;
 mod records;
 
@@ -350,6 +351,7 @@ impl Rebuild<'_> {
         self.keyrings();
         fail::fail_point!("rebuild.searched");
         let journals = self.journals()?;
+        self.bury(&journals)?;
         self.shelves()?;
         fail::fail_point!("rebuild.journals");
         let mut versions = Versions::default();

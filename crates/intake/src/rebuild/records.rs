@@ -8,8 +8,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use strongroom_record::json::Reading;
 use strongroom_record::{
-    Event, FileRecord, Id as _, InstitutionId, Merkle, MerkleRoot, ObjectId, SegmentId,
-    SegmentKind, Sha256, Time, VersionId, WorkId, extents_from_json,
+    Event, FileRecord, InstitutionId, Merkle, MerkleRoot, ObjectId, SegmentId, SegmentKind, Sha256,
+    Time, VersionId, WorkId, extents_from_json,
 };
 use strongroom_registry::{FoundVersion, ROWS_MAX, Version, VersionState};
 
@@ -29,16 +29,16 @@ pub(super) struct Versions {
 
 /// A record's head, read.
 pub(super) struct Head {
-    institution: InstitutionId,
-    object: ObjectId,
+    pub(super) institution: InstitutionId,
+    pub(super) object: ObjectId,
     object_name: String,
-    version: VersionId,
+    pub(super) version: VersionId,
     number: u32,
     revision: (u32, u64),
     bag: bool,
     root: MerkleRoot,
     parts: Vec<(SegmentId, Sha256)>,
-    segment: SegmentId,
+    pub(super) segment: SegmentId,
     sha256: Sha256,
     serial: [u8; 16],
     until: u64,
@@ -54,12 +54,7 @@ impl Rebuild<'_> {
         let mut of_version: BTreeMap<(InstitutionId, ObjectId, u32, VersionId), Vec<Head>> =
             BTreeMap::new();
         for head in self.record_heads()? {
-            let dead = journals.dead(head.institution).is_some_and(|dead| {
-                dead.has(head.version.bytes())
-                    || dead.has(head.object.bytes())
-                    || dead.has(head.segment.bytes())
-            });
-            if !dead {
+            if !self.is_dead(&head, journals)? {
                 let key = (head.institution, head.object, head.number, head.version);
                 of_version.entry(key).or_default().push(head);
             }

@@ -133,7 +133,7 @@ async fn delete(
 }
 
 /// Takes one file out of a published version.
-async fn take_file(
+pub(crate) async fn take_file(
     connection: &mut SqliteConnection,
     object: ObjectId,
     id: FileId,
@@ -178,7 +178,10 @@ async fn no_more_of(connection: &mut SqliteConnection, object: ObjectId) -> Resu
 }
 
 /// Leaves of files only their leaf hashes.
-async fn erase(connection: &mut SqliteConnection, files: &[Erased]) -> Result<(), Error> {
+pub(crate) async fn erase(
+    connection: &mut SqliteConnection,
+    files: &[Erased],
+) -> Result<(), Error> {
     let statements = row::inserts(
         "INSERT OR IGNORE INTO deleted_files (version, number, leaf) VALUES",
         3,

@@ -42,11 +42,9 @@ impl World {
     pub(crate) fn check_listed(&self) -> Result<(), Miss> {
         for (index, object) in self.objects.iter().enumerate() {
             let (name, published) = (&object.name, self.published(object)?);
-            let going = self.deleting.as_ref().filter(|going| going.object == index);
-            let stays = |i: usize| match going.map(|going| going.after.as_ref()) {
-                None => true,
-                Some(after) => after.is_some_and(|after| after[i].is_some()),
-            };
+            let going = self.deleting.iter().chain(&self.undecided);
+            let going: Vec<_> = going.filter(|going| going.object == index).collect();
+            let stays = |i: usize| going.iter().all(|going| going.spares(i));
             for (i, files) in object.versions.iter().enumerate() {
                 let (number, is) = (i + 1, published.contains(&(i + 1)));
                 if is && files.is_none() {

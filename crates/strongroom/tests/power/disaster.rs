@@ -4,7 +4,7 @@
 //! given twice, nothing is taken for rubbish that is not, and in the end the accounts are equal to a scan.
 
 use crate::actions::Action;
-use crate::source::{Deleting, Files, Object};
+use crate::source::{Files, Object};
 use crate::world::{DATA, Miss, World, wrong};
 use crate::{TRAP, Trap, moments};
 use std::path::{Path, PathBuf};
@@ -41,28 +41,40 @@ impl World {
         self.lose_the_database();
         self.perhaps_cut();
         self.tries("rebuild without a shelf", |_| Ok(()))?;
-        let mut maybe = self.deleting.take();
-        self.settled("after the rebuild", &mut maybe)?;
+        self.undecided = self.deleting.take();
+        self.settled("after the rebuild")?;
         let recovered = match python {
-            Some(python) => self.recover(python, maybe.as_ref())?,
+            Some(python) => self.recover(python)?,
             None => 0,
         };
+        if let Some(going) = &mut self.undecided {
+            // What is deposited next is a version of the object whose deletion is undecided.
+            let last = self.objects.len() - 1;
+            self.objects.swap(going.object, last);
+            going.object = last;
+        }
         if self.draw.below(2) == 0 {
-            self.live_on(maybe.is_some())?;
+            self.live_on()?;
         }
         self.close();
         assert!(self.sim.carry(Path::new(AWAY), &away), "it was taken away");
         if self.draw.below(2) == 0 {
             // Whoever clears up before the shelf is read must not lose what it alone has.
             self.perhaps_cut();
+            let before = self.frames_on(&away)?;
             self.perform(Action::Reclaim)?;
+            let after = self.frames_on(&away)?;
+            if after < before {
+                return Err(format!("{before} frames stood on a shelf that was away, now {after}"));
+            }
         }
         self.close();
         // A rebuild, though there is a registry.
         (self.lost, self.choice, self.from) = (true, 0, self.shelves());
         self.perhaps_cut();
         self.tries("rebuild when the shelf is back", |_| Ok(()))?;
-        self.settled("with the shelf back", &mut maybe)?;
+        self.settled("with the shelf back")?;
+        self.undecided = None;
         self.perhaps_cut();
         self.tries("repair", World::mend)?;
         for _ in 0..2 {
@@ -111,10 +123,15 @@ impl World {
         }
         let its: Vec<_> =
             moments().enumerate().filter(|(_, name)| name.starts_with(word)).collect();
-        let at = match self.draw.below(3) {
+        let at = match self.draw.below(4) {
             0 => {
                 self.sim.cut_at(self.draw.draw() % (1 << (3 + self.draw.below(7))));
                 "anywhere"
+            }
+            // One shelf has it then, and another has not.
+            1 => {
+                self.sim.cut_at_kind(&["shelf log"], self.draw.below(30));
+                "within a shelf's log"
             }
             _ => {
                 let (moment, name) = its[self.draw.below(its.len() as u64) as usize];
@@ -141,6 +158,14 @@ impl World {
         })
     }
 
+    fn frames_on(&self, shelf: &Path) -> Result<usize, String> {
+        match self.scan(&shelf.join("logs")) {
+            Ok(frames) => Ok(frames.len()),
+            Err(Miss::Wrong(what)) => Err(what),
+            Err(Miss::Failed(error)) => Err(error.to_string()),
+        }
+    }
+
     /// The next step is interrupted too, now and then.
     fn perhaps_cut(&mut self) {
         if self.draw.below(4) == 0 {
@@ -160,9 +185,9 @@ impl World {
     }
 
     /// All is as it must be; of an interrupted deletion nothing was done, or all. One that was not done may
-    /// still come to be, by a journal that only the missing shelf has; then it is kept in `maybe`.
-    fn settled(&mut self, when: &str, maybe: &mut Option<Deleting>) -> Result<(), String> {
-        let outcome = self.opened().and_then(|()| self.settle(maybe));
+    /// still come to be, by a journal that only the missing shelf has.
+    fn settled(&mut self, when: &str) -> Result<(), String> {
+        let outcome = self.opened().and_then(|()| self.settle());
         match outcome {
             Ok(()) => Ok(()),
             Err(Miss::Wrong(what)) => Err(format!("{when}: {what}")),
@@ -170,8 +195,8 @@ impl World {
         }
     }
 
-    fn settle(&mut self, maybe: &mut Option<Deleting>) -> Result<(), Miss> {
-        if let Some(going) = maybe.take() {
+    fn settle(&mut self) -> Result<(), Miss> {
+        if let Some(going) = self.undecided.take() {
             let object = &self.objects[going.object];
             let before = object.versions.clone();
             let mut after = going.after.clone().unwrap_or_else(|| vec![None; going.before]);
@@ -184,7 +209,7 @@ impl World {
                     self.buried.push((object.name, object.id.expect("it was deposited")));
                 }
             } else if self.is_as(going.object, &before)? {
-                *maybe = Some(going);
+                self.undecided = Some(going);
             } else {
                 return wrong(format!("the deletion of {:?} is half done", going.target));
             }
@@ -216,7 +241,7 @@ impl World {
     }
 
     /// With a shelf missing people deposit and delete all the same.
-    fn live_on(&mut self, undecided: bool) -> Result<(), String> {
+    fn live_on(&mut self) -> Result<(), String> {
         let (known, enough) = {
             let archive = self.archive();
             let registry = archive.registry();
@@ -235,7 +260,7 @@ impl World {
             self.perform(Action::Deposit)?;
             self.degraded = false;
         }
-        if enough && !undecided && self.draw.below(2) == 0 {
+        if enough && self.undecided.is_none() && self.draw.below(2) == 0 {
             self.perhaps_cut();
             self.perform(Action::Delete)?;
         }
@@ -243,10 +268,12 @@ impl World {
     }
 
     /// The independent script restores a version from the shelves that are there, and the key.
-    fn recover(&mut self, python: &Path, maybe: Option<&Deleting>) -> Result<u64, String> {
+    fn recover(&mut self, python: &Path) -> Result<u64, String> {
         let sure = |(i, object): &(usize, &Object)| {
             let again = self.buried.iter().any(|(name, _)| *name == object.name);
-            !again && maybe.is_none_or(|going| going.object != *i) && !object.living().is_empty()
+            !again
+                && self.undecided.as_ref().is_none_or(|going| going.object != *i)
+                && !object.living().is_empty()
         };
         let found = self.objects.iter().enumerate().find(sure);
         let Some((_, object)) = found else { return Ok(0) };

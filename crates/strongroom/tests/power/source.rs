@@ -36,6 +36,14 @@ pub(crate) struct Deleting {
     pub(crate) after: Option<Vec<Option<Files>>>,
 }
 
+impl Deleting {
+    /// Whether a version of its object stays, by its index.
+    pub(crate) fn spares(&self, version: usize) -> bool {
+        let after = self.after.as_ref().and_then(|after| after.get(version));
+        version >= self.before || after.is_some_and(Option::is_some)
+    }
+}
+
 impl Object {
     pub(crate) fn new(name: String, number: u64, place: &Path, draw: &mut Random) -> Object {
         let form = ["", "", ".tar", ".tar.zst"][draw.below(4) as usize];
