@@ -104,9 +104,9 @@ impl Registry {
     pub async fn dead(&self, institution: InstitutionId) -> Result<Dead, Error> {
         let rows =
             sqlx::query("SELECT kind, id, detail, time FROM tombstones WHERE institution = $1")
-            .bind(&institution.0[..])
-            .fetch_all(&mut *self.read().await?)
-            .await?;
+                .bind(&institution.0[..])
+                .fetch_all(&mut *self.read().await?)
+                .await?;
         let mut dead = Dead::default();
         for row in &rows {
             let fields = Fields::new(row, "tombstones");

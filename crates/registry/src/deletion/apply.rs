@@ -178,7 +178,10 @@ async fn no_more_of(connection: &mut SqliteConnection, object: ObjectId) -> Resu
 }
 
 /// Leaves of files only their leaf hashes.
-pub(crate) async fn erase(connection: &mut SqliteConnection, files: &[Erased]) -> Result<(), Error> {
+pub(crate) async fn erase(
+    connection: &mut SqliteConnection,
+    files: &[Erased],
+) -> Result<(), Error> {
     let statements = row::inserts(
         "INSERT OR IGNORE INTO deleted_files (version, number, leaf) VALUES",
         3,

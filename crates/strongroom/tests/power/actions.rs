@@ -315,7 +315,7 @@ impl World {
 
     fn reclaim(&mut self) -> Result<(), Miss> {
         // What a process writes itself it does not reclaim.
-        if self.choice % 4 > 0 {
+        if !self.choice.is_multiple_of(4) {
             self.reopen()?;
         }
         let item = self.archive().reclaim(None, self.choice % 8 > 3)?;
@@ -330,7 +330,7 @@ impl World {
     /// The registry is gone: what shelves and key do not tell is lost, and nothing else.
     fn lose_the_registry(&mut self) -> Result<(), Miss> {
         self.opened()?;
-        self.told = self.choice % 2 == 0;
+        self.told = self.choice.is_multiple_of(2);
         if self.told {
             self.runner().keep_journals();
         } else {
