@@ -115,7 +115,7 @@ async fn delete(
         .await?;
     } else if !delete.versions.is_empty() {
         sqlx::query(
-            "UPDATE objects SET source = (SELECT versions.source FROM versions
+            "UPDATE objects SET source = (SELECT NULLIF(versions.source, '') FROM versions
                WHERE versions.object = objects.id AND versions.state = 'published'
                ORDER BY versions.number DESC LIMIT 1) WHERE id = $1",
         )

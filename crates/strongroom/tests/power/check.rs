@@ -331,8 +331,14 @@ impl World {
     fn check_reclaimed(&mut self) -> Result<(), Miss> {
         // What a process wrote itself it does not reclaim; a journal that could not be stored is stored now.
         self.reopen()?;
-        let item = self.archive().reclaim(None, true)?;
-        self.work(item.id)?;
+        loop {
+            let item = self.archive().reclaim(None, true)?;
+            self.work(item.id)?;
+            // One that was interrupted goes on after the shelves that it had gone over.
+            if item.checkpoint.is_null() {
+                break;
+            }
+        }
         self.check_accounts()?;
         if self.injected || !self.strangers.is_empty() {
             return Ok(());

@@ -42,9 +42,10 @@ impl World {
         self.perhaps_cut();
         self.tries("rebuild without a shelf", |_| Ok(()))?;
         self.undecided = self.deleting.take();
+        let touched = self.undecided.as_ref().map(|going| self.objects[going.object].name.clone());
         self.settled("after the rebuild")?;
         let recovered = match python {
-            Some(python) => self.recover(python)?,
+            Some(python) => self.recover(python, touched.as_deref())?,
             None => 0,
         };
         if let Some(going) = &mut self.undecided {
@@ -267,16 +268,14 @@ impl World {
         Ok(())
     }
 
-    /// The independent script restores a version from the shelves that are there, and the key.
-    fn recover(&mut self, python: &Path) -> Result<u64, String> {
-        let sure = |(i, object): &(usize, &Object)| {
+    /// The independent script restores a version from the shelves that are there, and the key. It reads no
+    /// journals, so of what was `touched` by a deletion that was interrupted it may still have all.
+    fn recover(&mut self, python: &Path, touched: Option<&str>) -> Result<u64, String> {
+        let sure = |object: &&Object| {
             let again = self.buried.iter().any(|(name, _)| *name == object.name);
-            !again
-                && self.undecided.as_ref().is_none_or(|going| going.object != *i)
-                && !object.living().is_empty()
+            !again && touched != Some(&object.name) && !object.living().is_empty()
         };
-        let found = self.objects.iter().enumerate().find(sure);
-        let Some((_, object)) = found else { return Ok(0) };
+        let Some(object) = self.objects.iter().find(sure) else { return Ok(0) };
         let version = object.living()[0];
         let text = format!("{}@{}", object.name, version + 1);
         let files = object.versions[version].as_ref().expect("it lives");

@@ -233,7 +233,8 @@ impl World {
                 Err(Miss::Failed(error)) if self.injected => {
                     self.say(&format!("what was injected struck: {error}"));
                     self.calm();
-                    if self.draw.below(2) == 0 {
+                    // A process that could not open the archive ends.
+                    if self.draw.below(2) == 0 || self.archive.is_none() {
                         self.close();
                     } else if let Err(Miss::Wrong(what)) = self.release_leases() {
                         return Err(what);
