@@ -180,6 +180,7 @@ impl Archive {
     }
 
     /// Types of the events of `local/x` that tell of deletions, with what each covers.
+    #[cfg(feature = "failpoints")]
     fn told(&self) -> Vec<String> {
         let events = self.json(&["object", "events"], 0);
         let told = events.as_array().unwrap().iter().filter(|e| {

@@ -88,7 +88,8 @@ pub(crate) async fn reclaiming_is_queued_where_much_waits(a: &Registry, b: &Regi
     let items = queued().await;
     let mut keys: Vec<_> = items.iter().map(|item| item.key.clone().unwrap()).collect();
     let mut shelves = world.shelves.map(|id| id.to_string()).to_vec();
-    (keys.sort(), shelves.sort());
+    keys.sort();
+    shelves.sort();
     assert_eq!(keys, shelves, "one for each shelf");
     given_up(RECLAIM_BYTES_MIN).await;
     assert_eq!(queued().await, items, "what is queued is not queued again");
