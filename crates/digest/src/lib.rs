@@ -42,6 +42,7 @@ mod hasher;
 pub mod limits;
 mod many;
 mod multi;
+mod pages;
 
 pub use algorithm::{Algorithm, Algorithms, Set};
 pub use digest::Digest;
@@ -49,3 +50,4 @@ pub use error::Error;
 pub use hasher::{Hasher, hash};
 pub use many::hash_many;
 pub use multi::MultiHasher;
+pub use pages::{PAGE_BYTES, Pages};

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use strongroom_digest::{MultiHasher, hash_many};
+use strongroom_digest::{MultiHasher, Pages, hash_many};
 
 use super::{
     Created, Listed, Options, Payload, absolute, hash_payload, inspect, sync_folder, tag_files,
@@ -246,7 +246,7 @@ fn copy(
     let fail = |error| Error::io("copy", Path::new(path), error);
     let mut input = source.file(&entry.path, false).map_err(fail)?.take(entry.size);
     let mut hasher: MultiHasher = options.algorithms().iter().collect();
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = Pages::new(256 * 1024);
     let mut size = 0;
     loop {
         let n = crate::source::fill_once(&mut input, &mut buffer).map_err(fail)?;

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use strongroom_digest::Pages;
+
 use super::Error;
 
 /// What one read of a stream asks for, in bytes.
@@ -12,7 +14,7 @@ const SEEKING_BUFFER_BYTES: usize = 4096;
 
 pub(super) struct Input<R> {
     inner: R,
-    buffer: Box<[u8]>,
+    buffer: Pages,
     from: usize,
     to: usize,
     /// The offset in the stream of the next byte that is handed out.
@@ -27,7 +29,7 @@ struct Seeking<R> {
 
 impl<R: Read> Input<R> {
     pub(super) fn new(inner: R, offset: u64) -> Self {
-        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
+        let buffer = Pages::new(BUFFER_BYTES);
         Input { inner, buffer, from: 0, to: 0, offset, seeking: None }
     }
 
@@ -115,7 +117,7 @@ impl<R: Read + Seek> Input<R> {
             seek_by: |inner: &mut R, by| inner.seek(SeekFrom::Current(by)).map(|_| ()),
             length,
         };
-        let buffer = vec![0; SEEKING_BUFFER_BYTES].into_boxed_slice();
+        let buffer = Pages::new(SEEKING_BUFFER_BYTES);
         Ok(Input { inner, buffer, from: 0, to: 0, offset, seeking: Some(seeking) })
     }
 }

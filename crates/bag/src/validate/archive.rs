@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use strongroom_digest::{Digest, Set};
+use strongroom_digest::{Digest, Pages, Set};
 
 use super::folder::{is_tag, link};
 use super::hash::{SPLIT_BYTES_MIN, split};
@@ -307,7 +307,7 @@ fn find_in_stream(
         } else {
             let mut read = |out: &mut [u8]| crate::source::fill(&mut reader, out);
             let hashed = if size < SPLIT_BYTES_MIN {
-                let mut buffer = vec![0; BATCHED_BYTES_MAX as usize];
+                let mut buffer = Pages::new(BATCHED_BYTES_MAX as usize);
                 super::hash::together(&mut read, wanted, &mut buffer, |n| progress.bytes(n))
             } else {
                 split(&mut read, wanted, |n| progress.bytes(n))

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel, sync_channel};
 
-use strongroom_digest::{Digest, Hasher, MultiHasher, Set};
+use strongroom_digest::{Digest, Hasher, MultiHasher, Pages, Set};
 
 /// A file up to this size is hashed where it was read; a larger one by a thread for each algorithm.
 pub(super) const SPLIT_BYTES_MIN: u64 = 8 * 1024 * 1024;
@@ -44,7 +44,7 @@ pub(super) fn split(
 ) -> io::Result<(u64, Vec<Digest>)> {
     let (back, pool) = channel();
     for _ in 0..CHUNKS_MAX {
-        back.send(vec![0; CHUNK_BYTES]).expect("the receiver is held");
+        back.send(Pages::new(CHUNK_BYTES)).expect("the receiver is held");
     }
     std::thread::scope(|scope| {
         let mut lanes = Vec::new();
@@ -83,9 +83,9 @@ pub(super) fn split(
 
 /// A piece of a file that several threads read; the last one gives its memory back.
 struct Chunk {
-    bytes: Vec<u8>,
+    bytes: Pages,
     length: usize,
-    back: Sender<Vec<u8>>,
+    back: Sender<Pages>,
 }
 
 impl Drop for Chunk {

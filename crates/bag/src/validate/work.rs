@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use strongroom_digest::{Digest, Set, hash_many};
+use strongroom_digest::{Digest, Pages, Set, hash_many};
 
 use super::hash::{SPLIT_BYTES_MIN, split, together};
 use crate::problem::Problem;
@@ -23,6 +23,8 @@ const BATCHES_MAX: usize = 16;
 
 /// A file smaller than this is read by one call, and hashed together with others. In bytes.
 const SMALL_BYTES: u64 = 256 * 1024;
+/// Multiples at which files begin in memory: none lies a few bytes from its place in a page (see [`Pages`]).
+const APART_BYTES: usize = 64;
 
 /// As many threads as the machine has processors, or as were asked for.
 pub(crate) fn threads(asked: usize) -> usize {
@@ -162,7 +164,7 @@ fn worker(
     place: &impl Open,
     progress: &dyn Progress,
 ) {
-    let mut buffer = Vec::new();
+    let mut buffer = Pages::default();
     loop {
         let batch = jobs.lock().expect("no thread panics with the lock").recv();
         let Ok(batch) = batch else { return };
@@ -190,22 +192,24 @@ enum Read<'a> {
 fn do_batch(
     batch: Vec<Job>,
     place: &impl Open,
-    buffer: &mut Vec<u8>,
+    buffer: &mut Pages,
     progress: &dyn Progress,
 ) -> Vec<Done> {
     let is_small = |job: &Job| job.size < SMALL_BYTES;
     // One byte more for each file: who can fill it knows that the file has grown.
-    let room: u64 = batch.iter().filter(|job| is_small(job)).map(|job| job.size + 1).sum();
-    if (buffer.len() as u64) < room {
-        buffer.resize(room as usize, 0);
+    let room_of = |job: &Job| (job.size as usize + 1).next_multiple_of(APART_BYTES);
+    let room: usize = batch.iter().filter(|job| is_small(job)).map(room_of).sum();
+    if buffer.len() < room {
+        *buffer = Pages::new(room);
     }
-    let mut free = buffer.as_mut_slice();
+    let mut free: &mut [u8] = buffer;
     let read: Vec<Read<'_>> = batch
         .iter()
         .map(|job| match &job.place {
             Place::Memory(bytes, from) => Read::Bytes(&bytes[*from..][..job.size as usize]),
             _ if is_small(job) => {
-                let (room, rest) = std::mem::take(&mut free).split_at_mut(job.size as usize + 1);
+                let (room, rest) = std::mem::take(&mut free).split_at_mut(room_of(job));
+                let room = &mut room[..job.size as usize + 1];
                 free = rest;
                 match read_small(job, place, room) {
                     Ok(n) => Read::Bytes(&room[..n]),
@@ -283,7 +287,7 @@ fn hash_large(
     let mut input = place.open(job)?;
     let read = |out: &mut [u8]| crate::source::fill_once(&mut input, out);
     if job.size < SPLIT_BYTES_MIN {
-        let mut buffer = vec![0; SMALL_BYTES as usize];
+        let mut buffer = Pages::new(SMALL_BYTES as usize);
         together(read, job.wanted, &mut buffer, |n| progress.bytes(n))
     } else {
         split(read, job.wanted, |n| progress.bytes(n))

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
-use strongroom_digest::{Algorithm, Digest, MultiHasher, Set, hash_many};
+use strongroom_digest::{Algorithm, Digest, MultiHasher, Pages, Set, hash_many};
 use strongroom_record::VersionId;
 
 /// Bytes that one batch holds at most.
@@ -23,11 +23,11 @@ pub(crate) const QUEUE_BATCHES: usize = 6;
 /// A run of the source, as the stages share it.
 pub(crate) struct Batch {
     /// As long as a batch can be; filled up to `len`.
-    bytes: Vec<u8>,
+    bytes: Pages,
     len: usize,
     pub(crate) parts: Vec<Part>,
     /// Takes the memory back from whoever is the last to need it: fresh memory is dear.
-    back: Sender<Vec<u8>>,
+    back: Sender<Pages>,
 }
 
 /// A file, or a piece of one, in a batch.
@@ -274,20 +274,20 @@ fn compare(
 
 struct Filling<'a> {
     /// As long as a batch can be; filled up to `len`.
-    bytes: Vec<u8>,
+    bytes: Pages,
     len: usize,
     parts: Vec<Part>,
     begin: Vec<(Entry, Vec<u8>)>,
     /// Memory of batches that nobody needs any more; there are never more than fit the queues.
-    free: Receiver<Vec<u8>>,
-    back: Sender<Vec<u8>>,
+    free: Receiver<Pages>,
+    back: Sender<Pages>,
     progress: &'a dyn Progress,
 }
 
 impl Filling<'_> {
     fn new(progress: &dyn Progress) -> Filling<'_> {
         let (back, free) = channel();
-        let (bytes, parts, begin) = (vec![0; BATCH_BYTES], Vec::new(), Vec::new());
+        let (bytes, parts, begin) = (Pages::new(BATCH_BYTES), Vec::new(), Vec::new());
         Filling { bytes, len: 0, parts, begin, free, back, progress }
     }
 
@@ -325,7 +325,7 @@ impl Filling<'_> {
         if self.parts.is_empty() {
             return Ok(());
         }
-        let fresh = self.free.try_recv().unwrap_or_else(|_| vec![0; BATCH_BYTES]);
+        let fresh = self.free.try_recv().unwrap_or_else(|_| Pages::new(BATCH_BYTES));
         let batch = Arc::new(Batch {
             bytes: std::mem::replace(&mut self.bytes, fresh),
             len: std::mem::take(&mut self.len),
@@ -402,13 +402,20 @@ mod tests {
     use std::sync::mpsc::sync_channel;
     use strongroom_digest as digest;
 
+    fn pages(bytes: &[u8]) -> Pages {
+        let mut pages = Pages::new(bytes.len());
+        pages.copy_from_slice(bytes);
+        pages
+    }
+
     /// Files of these lengths in batches of `batch_bytes`, as the reader cuts them.
-    fn batches(files: &[Vec<u8>], batch_bytes: usize, back: &Sender<Vec<u8>>) -> Vec<Arc<Batch>> {
+    fn batches(files: &[Vec<u8>], batch_bytes: usize, back: &Sender<Pages>) -> Vec<Arc<Batch>> {
         let mut all = Vec::new();
         let (mut bytes, mut parts) = (Vec::new(), Vec::new());
         let mut end = |bytes: &mut Vec<u8>, parts: &mut Vec<Part>| {
             let (bytes, parts) = (std::mem::take(bytes), std::mem::take(parts));
-            all.push(Arc::new(Batch { len: bytes.len(), bytes, parts, back: back.clone() }));
+            let (len, bytes) = (bytes.len(), pages(&bytes));
+            all.push(Arc::new(Batch { len, bytes, parts, back: back.clone() }));
         };
         for file in files {
             let mut at = 0;
@@ -440,7 +447,7 @@ mod tests {
             ends: part.ends,
         };
         Batch {
-            bytes: batch.bytes.clone(),
+            bytes: pages(&batch.bytes),
             len: batch.len,
             parts: batch.parts.iter().enumerate().map(part).collect(),
             back: batch.back.clone(),
@@ -500,6 +507,6 @@ mod tests {
             }
         }
         drop(back);
-        assert!(free.iter().all(|bytes| bytes.capacity() > 0), "memory was given back");
+        assert!(free.iter().any(|bytes| !bytes.is_empty()), "memory was given back");
     }
 }

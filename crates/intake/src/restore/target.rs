@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use strongroom_bag::tar;
+use strongroom_digest::{PAGE_BYTES, Pages};
 use strongroom_record::{FileKind, FileRecord};
 
 /// Files of so many bytes are written around the system's cache: nobody reads them there, and taking
@@ -14,8 +15,6 @@ use strongroom_record::{FileKind, FileRecord};
 const LARGE_BYTES: u64 = 4 << 20;
 /// Bytes of a large file that are written at once.
 const BUFFER_BYTES: usize = 1 << 20;
-/// Where such writes begin, in the file and in memory: a multiple of any disk's block.
-const ALIGN_BYTES: usize = 4096;
 
 pub(super) trait Target {
     /// Makes the payload folder of a bag, where nothing else does.
@@ -41,11 +40,9 @@ struct Large {
     direct: bool,
     /// Not every file system can.
     can: bool,
-    /// Where in the file the buffer's bytes belong: aligned.
+    /// Where in the file the buffer's bytes belong: the beginning of a page.
     at: u64,
-    buf: Vec<u8>,
-    /// Where in `buf` memory is aligned.
-    start: usize,
+    buf: Pages,
     len: usize,
 }
 
@@ -53,26 +50,24 @@ impl Large {
     /// Goes on at byte `at`; what the file has behind it is cut off.
     fn new(file: File, at: u64) -> io::Result<Large> {
         file.set_len(at)?;
-        let buf = vec![0; BUFFER_BYTES + ALIGN_BYTES];
-        let start = buf.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        let len = (at % ALIGN_BYTES as u64) as usize;
+        let buf = Pages::new(BUFFER_BYTES);
+        let len = (at % PAGE_BYTES as u64) as usize;
         let at = at - len as u64;
-        let mut large = Large { file, direct: false, can: true, at, buf, start, len };
-        let begun = large.start..large.start + len;
-        large.file.read_exact_at(&mut large.buf[begun], at)?;
+        let mut large = Large { file, direct: false, can: true, at, buf, len };
+        large.file.read_exact_at(&mut large.buf[..len], at)?;
         Ok(large)
     }
 
     /// Writes the buffer's first `len` bytes to their place.
     fn put(&mut self, len: usize) -> io::Result<()> {
-        let want = self.can && len.is_multiple_of(ALIGN_BYTES);
+        let want = self.can && len.is_multiple_of(PAGE_BYTES);
         if want != self.direct {
             let mut flags = rustix::fs::fcntl_getfl(&self.file)?;
             flags.set(rustix::fs::OFlags::DIRECT, want);
             self.can &= rustix::fs::fcntl_setfl(&self.file, flags).is_ok();
             self.direct = want && self.can;
         }
-        let bytes = &self.buf[self.start..self.start + len];
+        let bytes = &self.buf[..len];
         match self.file.write_all_at(bytes, self.at) {
             // As a file system says that it cannot write so after all.
             Err(error) if self.direct && error.kind() == io::ErrorKind::InvalidInput => {
@@ -85,10 +80,10 @@ impl Large {
 
     /// Writes what is held. What does not fill a block stays held too, to be written again with it.
     fn settle(&mut self) -> io::Result<()> {
-        let whole = self.len - self.len % ALIGN_BYTES;
+        let whole = self.len - self.len % PAGE_BYTES;
         self.put(whole)?;
         self.at += whole as u64;
-        self.buf.copy_within(self.start + whole..self.start + self.len, self.start);
+        self.buf.copy_within(whole..self.len, 0);
         self.len -= whole;
         if self.len > 0 { self.put(self.len) } else { Ok(()) }
     }
@@ -101,8 +96,7 @@ impl Large {
 impl Write for Large {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let take = bytes.len().min(BUFFER_BYTES - self.len);
-        let begin = self.start + self.len;
-        self.buf[begin..begin + take].copy_from_slice(&bytes[..take]);
+        self.buf[self.len..self.len + take].copy_from_slice(&bytes[..take]);
         self.len += take;
         if self.len == BUFFER_BYTES {
             self.settle()?;
