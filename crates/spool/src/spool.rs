@@ -163,6 +163,26 @@ impl Spool {
         Ok(self.refresh()?.iter().map(|name| name.id).collect())
     }
 
+    /// Makes all that stands in the logs durable, and their names: what a process wrote that was killed
+    /// may be in the system's memory alone, and gone after a power cut. Where nothing can be written,
+    /// nothing is lost.
+    pub fn sync_logs(&self) -> Result<(), Error> {
+        let Shared { disk, dir, .. } = &*self.shared;
+        let synced = |outcome: std::io::Result<()>, path: &Path| match outcome {
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => Ok(()),
+            other => other.map_err(Error::io("sync", path)),
+        };
+        for name in self.refresh()? {
+            let path = dir.join(name.to_string());
+            match disk.open(&path) {
+                // Removed by another process since the folder was listed.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                file => synced(file.map_err(Error::io("open", &path))?.sync(), &path)?,
+            }
+        }
+        synced(disk.sync_dir(dir), dir)
+    }
+
     /// Bytes of all logs together.
     pub fn bytes(&self) -> Result<u64, Error> {
         Ok(self.logs()?.iter().map(|log| log.bytes).fold(0, u64::saturating_add))

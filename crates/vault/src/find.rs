@@ -63,13 +63,14 @@ type Which = (SegmentId, CodingNumber, u8, [u8; 16]);
 impl Shelf {
     /// Visits every shard that stands on this shelf, segment by segment, with header and trailer
     /// verified. Of several copies the best is given; only to tell them apart are blocks read. `tell`
-    /// hears of frames.
+    /// hears of frames. What is given is durable, so it can be noted as standing there.
     pub fn find(
         self: &Arc<Shelf>,
         tell: &mut dyn FnMut(u64),
         visit: &mut dyn FnMut(FoundShard) -> ControlFlow<()>,
     ) -> Result<Searched, Error> {
         let spool = |source| Error::Spool { shelf: self.spec.name.clone(), source };
+        self.spool.sync_logs().map_err(spool)?;
         let logs = self.spool.logs().map_err(spool)?;
         let writers: HashMap<_, _> = logs.iter().map(|log| (log.id, log.token)).collect();
         let mut copies: BTreeMap<Which, Vec<Copy>> = BTreeMap::new();
