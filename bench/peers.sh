@@ -5,13 +5,14 @@
 #
 # FOLDER should be on the disk to be tested, with room for nine times the large input and, a round,
 # for eighteen times the small one; the inputs are kept there for the next run. What is timed: process
-# start to exit, warm cache. Beside each row of Strongroom runs its peer, in turn. Environment:
+# start to exit, warm cache, after what others wrote is on the disk. Beside each row of Strongroom runs
+# its peer, in turn, and the rate of hashing on one core is measured then. Environment:
 # STRONGROOM (the binary; built when not set), STRONGROOM_TEST_PYTHON (a Python with bagit, as
 # tools/test prepares it).
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 folder='' mib=2048 files=20000 kib=20 rounds=3
 while [ $# -gt 0 ]; do
@@ -107,6 +108,8 @@ measure() { # input, what, command...: a line `input what seconds peak_kib outco
   local input=$1 what=$2
   shift 2
   echo "-- $input: $what: $*" >&2
+  sync
+  sleep 2
   "$python" - "$input" "$what" "$results" "$@" <<'PY'
 import resource, subprocess, sys, time
 input_, what, results, *command = sys.argv[1:]
@@ -146,6 +149,10 @@ PY
 # ones stay until the end.
 for round in $(seq "$rounds"); do
   for kind in large small; do
+    "$STRONGROOM" --json bench limits | "$python" -c 'import json, sys
+for row in json.load(sys.stdin):
+    print("limit", sys.argv[1] + " " + row["name"], row["bytes_per_second"], 0, "ok", sep="\t")' \
+      "$kind" >>"$results"
     cat "$folder/$kind.tar" >/dev/null # warm
     find "$folder/$kind" -type f -exec cat {} + >/dev/null
     for form in folder tar; do
@@ -164,7 +171,6 @@ for round in $(seq "$rounds"); do
             sh "$at" "$source" "$python" "$kind"
         fi
       fi
-      sync
       measure "$kind $form" deposit \
         "$STRONGROOM" --data "$at/archive" deposit --object local/bench "$source"
       measure "$kind $form" 'deposit: two copies, sync' "$python" "$copy" "$source" "$at/copies" 2
@@ -183,7 +189,6 @@ for round in $(seq "$rounds"); do
     done
     at=$work/$round-$kind-plain
     mkdir -p "$at"
-    sync
     measure "$kind plain" deposit \
       "$STRONGROOM" --data "$at/archive" deposit --object local/bench "$folder/$kind/data"
     measure "$kind plain" 'deposit: two copies, sync' \
@@ -210,7 +215,9 @@ for line in open(sys.argv[1]):
     if outcome != "ok":
         row[2] = outcome
 print(f"\n{'input':14}{'what':28}{'best s':>8}{'median':>8}{'MB/s':>7}{'files/s':>9}{'peak MiB':>10}"
-      "  ratio to each peer, round by round (median)")
+      "  ratio to each peer and limit, round by round (median)")
+limits = {what: rates for (input_, what), (rates, *_) in rows.items() if input_ == "limit"}
+rows = {key: row for key, row in rows.items() if key[0] != "limit"}
 for (input_, what), (seconds, peak, outcome) in rows.items():
     size, count = (mib << 20, 1) if input_.startswith("large") else (files * kib << 10, files)
     notes = []
@@ -218,6 +225,11 @@ for (input_, what), (seconds, peak, outcome) in rows.items():
         if i == input_ and w.startswith(what + ":"):
             ratio = statistics.median(p / s for p, s in zip(peer[0], seconds))
             notes.append(f"{w.split(': ')[1]} {ratio:.2f} x")
+    if what in ("validate", "deposit"):
+        kind, form = input_.split()
+        name = "sha256" if form == "plain" else "md5"
+        rates = limits[f"{kind} {name}"]
+        notes.append(f"{name} {statistics.median(size / s / r for s, r in zip(seconds, rates)):.0%}")
     note = ", ".join(notes) if outcome == "ok" else f"FAILED: {outcome}"
     best = min(seconds)
     print(f"{input_:14}{what:28}{best:8.2f}{statistics.median(seconds):8.2f}{size / best / 1e6:7.0f}"

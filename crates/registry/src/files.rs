@@ -36,9 +36,11 @@ impl Registry {
         .bind(&version.0[..])
         .bind(int(from_number)?)
         .bind(limited(limit))
+        // Each is decoded while the database's thread reads the next.
+        .map(|row| file_and_extent(&row))
         .fetch_all(&mut *read)
         .await?;
-        let mut files = rows.iter().map(file_and_extent).collect::<Result<Vec<_>, _>>()?;
+        let mut files = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
         let first = files.iter().find(|file| has_more(file)).map(|file| file.number);
         let last = files.iter().rfind(|file| has_more(file)).map(|file| file.number);
         if let (Some(first), Some(last)) = (first, last) {
@@ -91,9 +93,10 @@ impl Registry {
             .bind(from)
             .bind(limited(limit))
             .bind(end)
+            .map(|row| file_and_extent(&row))
             .fetch_all(&mut *read)
             .await?;
-        let mut files = rows.iter().map(file_and_extent).collect::<Result<Vec<_>, _>>()?;
+        let mut files = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
         for file in files.iter_mut().filter(|file| has_more(file)) {
             let number = file.number;
             let one = std::slice::from_mut(file);

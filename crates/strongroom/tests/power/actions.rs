@@ -32,15 +32,15 @@ pub(crate) enum Action {
 /// How often each is done, and what it is called.
 pub(crate) const ACTIONS: &[(Action, u64, &str)] = &[
     (Action::Deposit, 8, "deposit"),
-    (Action::Again, 2, "deposit of the same"),
-    (Action::Restore, 2, "restore"),
-    (Action::Fixity, 2, "fixity"),
+    (Action::Again, 3, "deposit of the same"),
+    (Action::Restore, 6, "restore"),
+    (Action::Fixity, 4, "fixity"),
     (Action::Damage, 3, "damage, fixity, repair"),
     (Action::Recode, 3, "policy, recode"),
     (Action::Reopen, 2, "close, open"),
     (Action::Delete, 5, "delete"),
     (Action::Reclaim, 4, "reclaim"),
-    (Action::Rotate, 2, "rotate the key"),
+    (Action::Rotate, 4, "rotate the key"),
     (Action::Rebuild, 3, "lose the registry, rebuild"),
 ];
 
@@ -294,10 +294,7 @@ impl World {
     fn delete(&mut self) -> Result<(), Miss> {
         let target = &self.deleting.as_ref().expect("it was drawn").target;
         let archive = self.archive();
-        let filter = WorkFilter { kind: Some(WorkKind::Delete), ..WorkFilter::default() };
-        let all = archive.block_on(archive.registry().work_list(filter, None, 1000))?;
-        let over = |s: WorkStatus| matches!(s, WorkStatus::Succeeded | WorkStatus::Cancelled);
-        let begun = match all.into_iter().find(|item| !over(item.status)) {
+        let begun = match self.deletion_begun()? {
             Some(item) => Some(item),
             None => match archive.plan_deletion(target) {
                 Ok(plan) => Some(archive.ask_deletion(plan, "no longer wanted", None, true)?),
@@ -306,11 +303,36 @@ impl World {
                 Err(error) => return Err(error.into()),
             },
         };
-        let Some(item) = begun else { return Ok(()) };
+        match begun {
+            Some(item) => self.end_deletion(&item),
+            None => Ok(()),
+        }
+    }
+
+    fn deletion_begun(&self) -> Result<Option<WorkItem>, Miss> {
+        let archive = self.archive();
+        let filter = WorkFilter { kind: Some(WorkKind::Delete), ..WorkFilter::default() };
+        let all = archive.block_on(archive.registry().work_list(filter, None, 1000))?;
+        let over = |s: WorkStatus| matches!(s, WorkStatus::Succeeded | WorkStatus::Cancelled);
+        Ok(all.into_iter().find(|item| !over(item.status)))
+    }
+
+    fn end_deletion(&self, item: &WorkItem) -> Result<(), Miss> {
         if item.status == WorkStatus::Trouble {
-            archive.requeue(item.id, None)?;
+            self.archive().requeue(item.id, None)?;
         }
         self.work(item.id).map(|_| ())
+    }
+
+    /// A deletion that a rebuild had go on, and that met what was injected, is asked for again by whoever
+    /// looks after the archive.
+    pub(crate) fn end_deletions(&self) -> Result<(), Miss> {
+        while self.rebuilt
+            && let Some(item) = self.deletion_begun()?
+        {
+            self.end_deletion(&item)?;
+        }
+        Ok(())
     }
 
     fn reclaim(&mut self) -> Result<(), Miss> {

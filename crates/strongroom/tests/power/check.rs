@@ -203,6 +203,7 @@ impl World {
 
     /// At rest: every version comes back, every shard is good, nothing is there twice, nothing is stuck.
     pub(crate) fn check_all(&mut self) -> Result<(), Miss> {
+        self.end_deletions()?;
         if self.fixity()? > 0 || self.struck {
             // Only reads that failed are a reason, and they are repaired; so is what a repair left.
             let item = self.archive().repair(&RepairRequest::default())?;

@@ -272,7 +272,7 @@ impl World {
             }
         }
         self.helped = self.draw.below(8) == 0;
-        if self.draw.below(4) == 0 {
+        if self.draw.below(3) == 0 {
             self.sim.spare();
         }
         if self.draw.below(4) == 0 {
