@@ -395,9 +395,13 @@ impl Archive {
         }
         let archive = self.block_on(self.registry().archive())?;
         let archive = archive.ok_or_else(|| Error::Internal("the archive has no row".into()))?;
-        let shelf = new_shelf(name, &path, domain, capacity)?;
+        let mut shelf = new_shelf(name, &path, domain, capacity)?;
         let identity = Identity::new(shelf.id, archive.id, archive.epoch_number, archive.epoch);
-        Vault::create_shelf(self.vault().disk(), &path, &identity)?;
+        // What was cut off before the registry knew is gone on with.
+        shelf.id = Vault::create_shelf(self.vault().disk(), &path, &identity)?;
+        if known.iter().any(|known| known.id == shelf.id) {
+            return Err(strongroom_vault::Error::ShelfTaken { path }.into());
+        }
         self.block_on(self.registry().add_shelf(&shelf))?;
         self.note(serde_json::json!({"shelf": shelf.id, "name": name, "change": "added"}))?;
         Ok(shelf)

@@ -97,7 +97,7 @@ pub struct PageBuf {
 
 /// What that begins and ends at, in the file and in memory: a multiple of any disk's block.
 const PAGE_BYTES: usize = 4096;
-const PAGE: u64 = PAGE_BYTES as u64;
+pub(crate) const PAGE: u64 = PAGE_BYTES as u64;
 
 impl PageBuf {
     /// The bytes of a range that [`DiskFile::read_around`] gave.

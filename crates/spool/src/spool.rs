@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile, PageBuf, read_up_to};
+use crate::disk::{Disk, DiskFile, PAGE, PageBuf, read_up_to};
 use crate::error::Error;
 use crate::format::{
     FORMAT_VERSION, FRAME_BYTES_LIMIT, Fault, HEAD_BYTES, HEADER_BYTES, Head, Header, Key,
@@ -164,8 +164,9 @@ impl Spool {
     }
 
     /// Makes all that stands in the logs durable, and their names: what a process wrote that was killed
-    /// may be in the system's memory alone, and gone after a power cut. Where nothing can be written,
-    /// nothing is lost.
+    /// may be in the system's memory alone, and gone after a power cut. And has that memory let go, for it
+    /// also keeps what a sync that failed did not bring to the disk: what is read next is what the disk has.
+    /// Where nothing can be written, nothing is lost.
     pub fn sync_logs(&self) -> Result<(), Error> {
         let Shared { disk, dir, .. } = &*self.shared;
         let synced = |outcome: std::io::Result<()>, path: &Path| match outcome {
@@ -174,11 +175,14 @@ impl Spool {
         };
         for name in self.refresh()? {
             let path = dir.join(name.to_string());
-            match disk.open(&path) {
+            let file = match disk.open(&path) {
                 // Removed by another process since the folder was listed.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                file => synced(file.map_err(Error::io("open", &path))?.sync(), &path)?,
-            }
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                file => file.map_err(Error::io("open", &path))?,
+            };
+            synced(file.sync(), &path)?;
+            let len = file.len().map_err(Error::io("measure", &path))?;
+            file.forget(0, len.next_multiple_of(PAGE));
         }
         synced(disk.sync_dir(dir), dir)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, PAGE};
 use crate::error::Error;
 use crate::format::{
     ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Key, Location, LogId, LogName, frame_bytes,
@@ -70,9 +70,6 @@ struct OpenLog {
     /// Up to here the disk was told to begin writing.
     written_back: u64,
 }
-
-/// Memory is given back in whole pages; the last, begun one is needed by the next append.
-const PAGE_BYTES: u64 = 4096;
 
 impl Spool {
     /// Begins writing, to logs of this writer alone: named by epoch, token and a counter, and locked
@@ -292,7 +289,8 @@ impl Inner {
         };
         for log in &logs {
             log.file.sync().map_err(Error::io("sync", &log.path))?;
-            log.file.forget(0, log.len - log.len % PAGE_BYTES);
+            // The last, begun page is needed by the next append.
+            log.file.forget(0, log.len - log.len % PAGE);
         }
         if dir_changed {
             disk.sync_dir(dir).map_err(Error::io("sync", dir))?;

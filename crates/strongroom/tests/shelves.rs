@@ -293,6 +293,28 @@ fn what_the_registry_does_not_know_is_kept_and_told() {
 }
 
 #[test]
+fn a_shelf_whose_adding_was_cut_off_is_added_again() {
+    let archive = Archive::new();
+    archive.deposit("first", 100_000);
+    let begun = archive.path("archive/shelves/c");
+    std::fs::create_dir_all(begun.join("logs")).unwrap();
+    let identity = "strongroom-shelf.json";
+    let of_a = std::fs::read(archive.path("archive/shelves/a").join(identity)).unwrap();
+    let mut of_c: Value = serde_json::from_slice(&of_a).unwrap();
+    let id = "00112233445566778899aabbccddeeff";
+    of_c["shelf"] = id.into();
+    std::fs::write(begun.join(identity), of_c.to_string()).unwrap();
+    archive.add("c");
+    let shown = archive.json(&["shelf", "show", "c"], 0);
+    assert_eq!(shown["id"], id, "{shown}");
+    // One that the registry knows is taken, whatever it holds.
+    let again = begun.to_str().unwrap();
+    assert_eq!(archive.refused(&["shelf", "add", again, "--name", "d"], 3), "shelf-failed");
+    archive.run(&["policy", "set", "copies=3"], 0);
+    archive.comes_back("first");
+}
+
+#[test]
 fn a_shelf_is_emptied_and_replaced() {
     let archive = Archive::new();
     archive.deposit("x", 2_000_000);

@@ -143,16 +143,23 @@ pub(crate) const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 impl Shelf {
     /// Makes a shelf in `dir`, which may exist but must hold no shelf. Durable when it returns.
-    pub fn create(disk: &Arc<dyn Disk>, dir: &Path, identity: &Identity) -> Result<(), Error> {
+    pub fn create(disk: &Arc<dyn Disk>, dir: &Path, identity: &Identity) -> Result<ShelfId, Error> {
         let io = |source| Error::Shelf { path: dir.to_owned(), source };
         let disk = disk.as_ref();
         strongroom_spool::create_folders(disk, dir).map_err(io)?;
         let names = disk.list(dir).map_err(io)?;
-        if names.iter().any(|name| name == IDENTITY) {
-            return Err(Error::ShelfTaken { path: dir.to_owned() });
-        }
         strongroom_spool::create_folders(disk, &dir.join(LOGS)).map_err(io)?;
-        identity.write(disk, dir).map_err(io)
+        if names.iter().any(|name| name == IDENTITY) {
+            let begun = Identity::read(disk, dir).ok();
+            let begun =
+                begun.filter(|begun| *begun == Identity { shelf: begun.shelf, ..identity.clone() });
+            return match (begun, disk.list(&dir.join(LOGS)).map_err(io)?.is_empty()) {
+                (Some(begun), true) => Ok(begun.shelf),
+                _ => Err(Error::ShelfTaken { path: dir.to_owned() }),
+            };
+        }
+        identity.write(disk, dir).map_err(io)?;
+        Ok(identity.shelf)
     }
 
     /// Opens the shelf of `spec`; the error says what was found in its place.

@@ -52,12 +52,13 @@ impl Vault {
     }
 
     /// Makes a new shelf's identity and folders. It becomes part of a vault when one is opened with
-    /// its [`ShelfSpec`].
+    /// its [`ShelfSpec`], and its id is noted. One of the same archive and epoch that nothing was stored on
+    /// may have been begun and noted by nobody: its id is given back, and the caller knows whether it is.
     pub fn create_shelf(
         disk: &Arc<dyn Disk>,
         dir: &std::path::Path,
         identity: &Identity,
-    ) -> Result<(), Error> {
+    ) -> Result<ShelfId, Error> {
         Shelf::create(disk, dir, identity)
     }
 

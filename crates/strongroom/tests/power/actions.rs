@@ -270,10 +270,17 @@ impl World {
     }
 
     fn recode(&mut self) -> Result<(), Miss> {
-        // A shelf whose adding was cut off may be known or not; one that is made anew stands elsewhere.
-        while self.archive().vault().shelves().len() < usize::from(self.coding.n()) {
-            self.names += 1;
-            let name = format!("s{}", self.names);
+        let lacks =
+            |world: &World| world.archive().vault().shelves().len() < usize::from(world.coding.n());
+        if lacks(self) {
+            // What an attempt before this one added only a new handle has.
+            self.close();
+            self.opened()?;
+        }
+        // One whose adding was cut off before it was known is added again.
+        while lacks(self) {
+            let vault = self.archive().vault();
+            let name = format!("s{}", vault.shelves().len() + vault.missing().len());
             let path = Path::new(DATA).join("shelves").join(&name);
             self.archive().add_shelf(&name, &path, &name, None)?;
             self.close();

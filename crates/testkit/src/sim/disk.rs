@@ -123,7 +123,9 @@ impl DiskFile for SimFile {
 
     fn begin_writeback(&self, _offset: u64, _len: u64) {}
 
-    fn forget(&self, _offset: u64, _len: u64) {}
+    fn forget(&self, _offset: u64, _len: u64) {
+        self.0.state().forget(self.0.boot, self.0.node);
+    }
 
     fn len(&self) -> io::Result<u64> {
         self.0.state().len(self.0.boot, self.0.node)

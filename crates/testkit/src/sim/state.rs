@@ -384,6 +384,20 @@ impl State {
         Err(io::Error::other("injected failure of a sync"))
     }
 
+    /// Lets go of what is in memory and was synced, or should have been: after a sync that failed, what is
+    /// read then is what the disk has.
+    pub(super) fn forget(&mut self, boot: u64, node: usize) {
+        if self.alive(boot).is_err() || !self.forgot {
+            return;
+        }
+        let file = self.file(node);
+        if file.pending.is_empty() {
+            let len = file.now.len();
+            file.now = file.durable.clone();
+            file.now.resize(len, 0);
+        }
+    }
+
     // The clock, what fails, and the cut.
 
     /// Counts an operation; whether it is the last one.
