@@ -222,7 +222,8 @@ impl World {
         let count = |name: &str| item.report[name].as_u64().unwrap_or(u64::MAX);
         let bad = count("damaged") + count("missing");
         // A read that failed looks like damage.
-        match bad > 0 && self.damaged.is_none() && !self.injected && !self.unrepaired {
+        let harmed = self.damaged.is_some() || self.unrepaired || self.misread;
+        match bad > 0 && !harmed && !self.injected {
             true => {
                 wrong(format!("shards are bad that nobody harmed: {}", item.report["problems"]))
             }
@@ -262,7 +263,7 @@ impl World {
                 false => wrong(what),
             };
         }
-        self.unrepaired = false;
+        (self.unrepaired, self.misread) = (false, self.injected);
         match self.fixity()? > 0 && !self.injected {
             true => wrong("shards are bad after a repair"),
             false => Ok(()),

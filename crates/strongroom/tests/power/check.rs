@@ -209,7 +209,7 @@ impl World {
             let item = self.archive().repair(&RepairRequest::default())?;
             self.work(item.id)?;
         }
-        self.struck = self.injected;
+        (self.struck, self.misread) = (self.injected, self.injected);
         self.check_listed()?;
         for object in 0..self.objects.len() {
             for version in self.objects[object].living() {

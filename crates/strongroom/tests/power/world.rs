@@ -51,6 +51,9 @@ pub(crate) struct World {
     pub(crate) injected: bool,
     /// Whether a fault struck that fixity and repair have not gone over since.
     pub(crate) struck: bool,
+    /// Whether that was a read that failed, which fixity takes for damage: what it noted so before it was
+    /// interrupted it tells when it has gone on.
+    pub(crate) misread: bool,
     /// The end of the chain of events, as it was acknowledged last.
     pub(crate) head: (u64, [u8; 32]),
     /// The registry was lost, and is not made anew yet.
@@ -137,6 +140,7 @@ impl World {
             damaged: None,
             injected: false,
             struck: false,
+            misread: false,
             head: (0, [0; 32]),
             lost: false,
             from: Vec::new(),
@@ -203,7 +207,7 @@ impl World {
                 self.trouble();
             }
             PASSED.store(usize::MAX, Ordering::Relaxed);
-            let faults = self.faults();
+            let (faults, misread) = (self.faults(), self.misread());
             let outcome = self.opened().and_then(|()| once(self));
             let outcome = match outcome {
                 Ok(()) if self.sim.is_on() => {
@@ -213,6 +217,7 @@ impl World {
             };
             let struck = self.faults() - faults;
             self.struck |= struck > 0;
+            self.misread |= self.misread() > misread;
             self.done.entry(name).or_default().faults += struck;
             let on = self.sim.is_on();
             match outcome {
@@ -248,6 +253,12 @@ impl World {
 
     fn faults(&self) -> u64 {
         self.sim.counts().faults.values().sum()
+    }
+
+    fn misread(&self) -> u64 {
+        let counts = self.sim.counts();
+        let reads = counts.faults.iter().filter(|((fault, _), _)| *fault == Fault::ReadFails);
+        reads.map(|(_, n)| n).sum()
     }
 
     /// Says when the power goes, and what fails.
