@@ -127,7 +127,7 @@ impl Archive {
             .build()
             .map_err(|e| Error::Internal(format!("no runtime: {e}")))?;
         let database = data.join(DATABASE);
-        let registry = runtime.block_on(Registry::open(&database, options.registry.clone()))?;
+        let registry = open_registry(&runtime, options, &database)?;
         let key_path = data.join("strongroom.key");
         let known = runtime.block_on(registry.archive())?;
         let created = known.is_none();
@@ -659,6 +659,21 @@ fn make(
     make_institution(runtime, registry, &mut keys, DEFAULT_INSTITUTION)?;
     let missing = || Error::Internal("the archive was made and is not there".into());
     runtime.block_on(registry.archive())?.ok_or_else(missing)
+}
+
+/// Opens a registry, after its write-ahead log was settled: SQLite's recovery would take what a sync that
+/// failed left in memory for what the disk has, and write behind it what a power cut would end with it.
+pub(crate) fn open_registry(
+    runtime: &tokio::runtime::Runtime,
+    options: &Options,
+    database: &Path,
+) -> Result<Registry, Error> {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    let path = PathBuf::from(log);
+    strongroom_vault::settle(options.disk.as_ref(), &path)
+        .map_err(|source| Error::Unwritable { path, source })?;
+    Ok(runtime.block_on(Registry::open(database, options.registry.clone()))?)
 }
 
 /// The institution under which the archive's own events and journals stand.

@@ -424,6 +424,23 @@ pub fn create_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a file durable as it stands, and has the system's memory of it let go: what a process wrote that
+/// was killed may be in memory alone, and what a sync that failed did not bring to the disk stays there
+/// too, and looks as if it were written. What is read next is what the disk has, and outlives a power cut.
+/// Where nothing can be written, there is nothing to be made durable. Says whether the file is there.
+pub fn settle(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    let file = match disk.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    match file.sync() {
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {}
+        other => other?,
+    }
+    file.forget(0, file.len()?.next_multiple_of(PAGE));
+    Ok(true)
+}
+
 /// Writes a small file whole and durably, over an existing one: a reader, also after a power cut,
 /// finds the old bytes or the new ones. A crash can leave a `.NAME.*.tmp` beside it.
 pub fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -59,7 +59,7 @@ mod spool;
 pub mod testing;
 mod writer;
 
-pub use disk::{Disk, DiskFile, OsDisk, PageBuf, create_folders, read_file, write_file};
+pub use disk::{Disk, DiskFile, OsDisk, PageBuf, create_folders, read_file, settle, write_file};
 pub use error::Error;
 pub use format::{
     ALIGN_BYTES, CREATED_BY_BYTES_MAX, FORMAT_VERSION, FRAME_BYTES_LIMIT, HEAD_BYTES, HEADER_BYTES,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile, PAGE, PageBuf, read_up_to};
+use crate::disk::{Disk, DiskFile, PageBuf, read_up_to, settle};
 use crate::error::Error;
 use crate::format::{
     FORMAT_VERSION, FRAME_BYTES_LIMIT, Fault, HEAD_BYTES, HEADER_BYTES, Head, Header, Key,
@@ -163,28 +163,18 @@ impl Spool {
         Ok(self.refresh()?.iter().map(|name| name.id).collect())
     }
 
-    /// Makes all that stands in the logs durable, and their names: what a process wrote that was killed
-    /// may be in the system's memory alone, and gone after a power cut. And has that memory let go, for it
-    /// also keeps what a sync that failed did not bring to the disk: what is read next is what the disk has.
-    /// Where nothing can be written, nothing is lost.
-    pub fn sync_logs(&self) -> Result<(), Error> {
+    /// Settles all logs ([`settle`]), and makes their names durable.
+    pub fn settle(&self) -> Result<(), Error> {
         let Shared { disk, dir, .. } = &*self.shared;
-        let synced = |outcome: std::io::Result<()>, path: &Path| match outcome {
-            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => Ok(()),
-            other => other.map_err(Error::io("sync", path)),
-        };
         for name in self.refresh()? {
             let path = dir.join(name.to_string());
-            let file = match disk.open(&path) {
-                // Removed by another process since the folder was listed.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                file => file.map_err(Error::io("open", &path))?,
-            };
-            synced(file.sync(), &path)?;
-            let len = file.len().map_err(Error::io("measure", &path))?;
-            file.forget(0, len.next_multiple_of(PAGE));
+            // One that is not there any more was removed by another process.
+            settle(disk.as_ref(), &path).map_err(Error::io("sync", &path))?;
         }
-        synced(disk.sync_dir(dir), dir)
+        match disk.sync_dir(dir) {
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => Ok(()),
+            other => other.map_err(Error::io("sync", dir)),
+        }
     }
 
     /// Bytes of all logs together.

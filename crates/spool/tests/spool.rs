@@ -499,8 +499,8 @@ fn a_failed_sync_ends_the_writer_and_what_it_held_is_never_acknowledged() {
 }
 
 #[test]
-fn what_a_killed_writer_left_is_durable_once_the_logs_are_synced() {
-    for synced in [false, true] {
+fn what_a_killed_writer_left_is_durable_once_the_logs_are_settled() {
+    for settled in [false, true] {
         let disk = MemDisk::default();
         let spool = open(&disk);
         let killed = writer(&spool, 1);
@@ -509,13 +509,13 @@ fn what_a_killed_writer_left_is_durable_once_the_logs_are_synced() {
         killed.append(&key(1), 0, &[b"written, and no more"]).unwrap();
         drop(killed);
         assert_eq!(scan(&spool, VERIFY).0.len(), 2, "it is there, in the system's memory");
-        if synced {
-            spool.sync_logs().unwrap();
+        if settled {
+            spool.settle().unwrap();
         }
         disk.power_cut(Cut::Lose, 0);
         let (found, _) = scan(&open(&disk), VERIFY);
         assert_eq!(found[0].location, kept);
-        assert_eq!(found.len(), 1 + usize::from(synced));
+        assert_eq!(found.len(), 1 + usize::from(settled));
     }
 }
 

@@ -70,7 +70,7 @@ impl Shelf {
         visit: &mut dyn FnMut(FoundShard) -> ControlFlow<()>,
     ) -> Result<Searched, Error> {
         let spool = |source| Error::Spool { shelf: self.spec.name.clone(), source };
-        self.spool.sync_logs().map_err(spool)?;
+        self.spool.settle().map_err(spool)?;
         let logs = self.spool.logs().map_err(spool)?;
         let writers: HashMap<_, _> = logs.iter().map(|log| (log.id, log.token)).collect();
         let mut copies: BTreeMap<Which, Vec<Copy>> = BTreeMap::new();

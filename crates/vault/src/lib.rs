@@ -56,7 +56,7 @@ pub use read::{Fault, SegmentReader};
 pub use shelf::{Head, Identity, MissingShelf, Shelf, ShelfSpec};
 pub use store::SHARD_KEY_PARTS;
 pub use strongroom_shard::{Error as ShardError, SMALL_BYTES};
-pub use strongroom_spool::{Disk, DiskFile, OsDisk, create_folders, read_file};
+pub use strongroom_spool::{Disk, DiskFile, OsDisk, create_folders, read_file, settle};
 pub use vault::{Options, Vault};
 
 /// Keys, certificates and writers, for rooms above that hold them.

@@ -18,7 +18,7 @@ mod dead;
 mod read;
 mod records;
 
-use crate::archive::{now, random, random_id};
+use crate::archive::{now, open_registry, random, random_id};
 use crate::keyring::Keyring;
 use crate::locks;
 use crate::runner::Stop;
@@ -168,7 +168,7 @@ pub fn rebuild(
         }
     }
     let path = if anew { &temporary } else { &database };
-    let registry = runtime.block_on(Registry::open(path, options.registry.clone()))?;
+    let registry = open_registry(&runtime, options, path)?;
     let report = Rebuilt { anew, ..Rebuilt::default() };
     let read = fill(options, request, &data, (&runtime, &registry), report, (stop, progress));
     // Also after a failure: what is closed later, behind our back, could touch the next one's files.
