@@ -1,6 +1,10 @@
 //! What every backend must do about deletion.
 
-use super::*;
+use serde_json::json;
+use strongroom_record::*;
+use strongroom_registry::{Error, *};
+
+use crate::world::*;
 
 /// An account of the institution.
 async fn account(registry: &Registry, world: &World, name: &str, role: &str) -> [u8; 16] {
@@ -33,7 +37,7 @@ fn forbidden<T: std::fmt::Debug>(result: Result<T, Error>, why: &str) {
     }
 }
 
-pub(super) async fn nobody_decides_alone(a: &Registry, b: &Registry) {
+pub(crate) async fn nobody_decides_alone(a: &Registry, b: &Registry) {
     let world = world(a).await;
     forbidden(a.ask_deletion(deletion(&world, None, false), NOW).await, "must be forced");
     let ada = account(a, &world, "ada", "administrator").await;
@@ -106,7 +110,7 @@ async fn tell(registry: &Registry, world: &World, lease: &Lease) -> Lease {
 }
 
 /// A version, and an approved deletion under its lease.
-async fn approved(a: &Registry, world: &World) -> (VersionId, Lease) {
+pub(crate) async fn approved(a: &Registry, world: &World) -> (VersionId, Lease) {
     let lease = world.taken(a).await;
     let version = world.publish(a, &lease, 3).await;
     let asked = a.ask_deletion(deletion(world, None, true), NOW).await.unwrap();
@@ -130,7 +134,7 @@ fn of(versions: Vec<VersionId>, segments: Vec<SegmentId>) -> Batch {
     }
 }
 
-pub(super) async fn nothing_is_released_before_a_journal_told(a: &Registry, b: &Registry) {
+pub(crate) async fn nothing_is_released_before_a_journal_told(a: &Registry, b: &Registry) {
     let world = world(a).await;
     let (version, lease) = approved(a, &world).await;
     let segments = a.segments_of(SegmentsOf::Version(version), None, 10).await.unwrap();
@@ -157,7 +161,7 @@ pub(super) async fn nothing_is_released_before_a_journal_told(a: &Registry, b: &
     assert_eq!(b.deletion(lease.work).await.unwrap().unwrap().pending_bytes, 4_000);
 }
 
-pub(super) async fn what_a_draft_refers_to_is_kept(a: &Registry, b: &Registry) {
+pub(crate) async fn what_a_draft_refers_to_is_kept(a: &Registry, b: &Registry) {
     let world = world(a).await;
     let first = world.taken(a).await;
     let version = world.publish(a, &first, 3).await;
@@ -208,7 +212,7 @@ pub(super) async fn what_a_draft_refers_to_is_kept(a: &Registry, b: &Registry) {
     assert!(matches!(late, Err(Error::LeaseLost { .. })), "{late:?}");
 }
 
-pub(super) async fn a_draft_given_up_after_its_record_is_told_first(a: &Registry, b: &Registry) {
+pub(crate) async fn a_draft_given_up_after_its_record_is_told_first(a: &Registry, b: &Registry) {
     let world = world(a).await;
     let lease = world.taken(a).await;
     let number = a.next_coding_number().await.unwrap();
