@@ -11,12 +11,23 @@ use strongroom_record::{
 use crate::row::{self, Fields, int, limited};
 use crate::{Error, Registry};
 
+/// What is read of a file: each column of a row costs memory of its own on its way here.
+macro_rules! columns {
+    () => {
+        "files.number, id, path, kind, mode, mtime, size, sha256, digests, target, made, format"
+    };
+}
+
 /// Files, each with its first extent: a row costs more than what it says, and few files have more.
 macro_rules! file_with_extent {
     () => {
-        "SELECT files.*, segment, start, length FROM files
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", segment, start, length FROM files
          LEFT JOIN extents ON extents.version = files.version
            AND extents.number = files.number AND extents.seq = 0"
+        )
     };
 }
 
@@ -49,6 +60,28 @@ impl Registry {
         Ok(files)
     }
 
+    /// Files from this number on, in order, without where their bytes lie.
+    pub async fn files_without_extents(
+        &self,
+        version: VersionId,
+        from_number: u64,
+        limit: u32,
+    ) -> Result<Vec<FileRecord>, Error> {
+        let mut read = self.read().await?;
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM files WHERE version = $1 AND number >= $2 ORDER BY number LIMIT $3"
+        ))
+        .bind(&version.0[..])
+        .bind(int(from_number)?)
+        .bind(limited(limit))
+        .map(|row| file(&row))
+        .fetch_all(&mut *read)
+        .await?;
+        rows.into_iter().collect()
+    }
+
     /// The file at this path.
     pub async fn file_by_path(
         &self,
@@ -56,11 +89,15 @@ impl Registry {
         path: &[u8],
     ) -> Result<Option<FileRecord>, Error> {
         let mut read = self.read().await?;
-        let row = sqlx::query("SELECT * FROM files WHERE version = $1 AND path = $2")
-            .bind(&version.0[..])
-            .bind(path)
-            .fetch_optional(&mut *read)
-            .await?;
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM files WHERE version = $1 AND path = $2"
+        ))
+        .bind(&version.0[..])
+        .bind(path)
+        .fetch_optional(&mut *read)
+        .await?;
         with_extents(&mut read, version, row).await
     }
 
@@ -114,11 +151,13 @@ impl Registry {
     ) -> Result<Option<FileRecord>, Error> {
         let mut read = self.read().await?;
         // SQLite would rather walk the whole version, whose files stand in one place, than use the index.
-        let row = sqlx::query(
-            "SELECT * FROM files INDEXED BY files_digest
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM files INDEXED BY files_digest
              WHERE version = $1 AND sha256 = $2 AND size > 0 AND size = $3
-               AND kind = 'file' ORDER BY number LIMIT 1",
-        )
+               AND kind = 'file' ORDER BY number LIMIT 1"
+        ))
         .bind(&version.0[..])
         .bind(&sha256.0[..])
         .bind(int(size)?)

@@ -361,13 +361,15 @@ fn digests(file: &FileRecord) -> Result<Vec<Digest>, Error> {
     Ok(all)
 }
 
-/// Every file of a version, in record order.
+/// Every file of a version, in record order, without where its bytes lie.
 pub(crate) fn each_file(
     job: &Job<'_>,
     version: VersionId,
     visit: &mut dyn FnMut(&FileRecord) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let read = |registry: Registry, from| async move { registry.files(version, from, PAGE).await };
+    let read = |registry: Registry, from| async move {
+        registry.files_without_extents(version, from, PAGE).await
+    };
     each_page(job, read, &mut |files| files.iter().try_for_each(&mut *visit))
 }
 
