@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shard", &["digest"]),
     ("spool", &[]),
     ("registry", &["record"]),
+    ("wire", &["spool"]),
     ("vault", &["record", "shard", "spool"]),
     ("intake", &["record", "digest", "bag", "registry", "vault"]),
     ("serve", &["record", "digest", "bag", "registry", "vault", "intake"]),
