@@ -6,7 +6,9 @@
 //! So far the room has identities, the handshake and the records.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod frame;
 mod identity;
+pub mod lane;
 pub mod tls;
 
 pub use identity::{NodeId, NodeKey, NotANode};

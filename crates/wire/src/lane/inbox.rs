@@ -1,0 +1,313 @@
+//! The receiving half of a lane.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Connection, MESSAGES_AHEAD_MAX, Violation};
+use crate::frame::{Frame, Head, SEQUENCES_MAX};
+
+/// Messages of a lane that arrive.
+pub struct Inbox {
+    /// Whether messages are handed on in the order of their numbers.
+    ordered: bool,
+    /// All below were handed on.
+    below: u64,
+    /// Those above that were handed on, too.
+    handed: BTreeSet<u64>,
+    messages: BTreeMap<u64, Incoming>,
+    /// In an ordered lane, the first that was not given out to be handed on.
+    next_out: u64,
+    /// What is to be acknowledged on each connection.
+    acks: BTreeMap<Connection, BTreeSet<u64>>,
+    /// Bytes that were granted, and those that were begun, since the lane's beginning.
+    limit: u64,
+    begun: u64,
+    /// Whether the peer may not have heard of `limit`.
+    untold: bool,
+    /// Bytes of messages that were begun and are not released, and how many there may be.
+    held: u64,
+    window: u64,
+    duplicates: u64,
+}
+
+struct Incoming {
+    /// From where its bytes are taken, and on which its acknowledgement goes.
+    from: Connection,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Asked for, and nothing of it is there.
+    Nothing,
+    Arriving(Arc<Slot>),
+    /// Whole, and waiting for those before it.
+    Whole(Vec<u8>),
+    /// Given out to be handed on.
+    Out(u64),
+}
+
+/// Where the bytes of a message gather. Whoever receives on a connection writes to it without the inbox.
+pub struct Slot {
+    total: u64,
+    state: Mutex<SlotState>,
+}
+
+struct SlotState {
+    from: Connection,
+    have: u64,
+    buffer: Vec<u8>,
+}
+
+impl Slot {
+    /// Lets `write` put the message's next bytes at the beginning of a slice, and say how many they are; what
+    /// else it writes there is of no matter. `None` where the message goes on elsewhere since: the bytes are to be
+    /// dropped.
+    pub fn write<E>(
+        &self,
+        connection: Connection,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Option<Result<(), E>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.from != connection {
+            return None;
+        }
+        let have = usize::try_from(state.have).unwrap_or(usize::MAX);
+        let room = state.buffer.get_mut(have..).unwrap_or_default();
+        Some(write(room).map(|written| {
+            state.have += written as u64;
+            debug_assert!(state.have <= self.total, "frames end with their message");
+        }))
+    }
+
+    fn have(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).have
+    }
+
+    /// Takes nothing more from any other connection. Returns how much is there.
+    fn move_to(&self, connection: Connection) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.from = connection;
+        state.have
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = std::mem::take(&mut state.buffer);
+        bytes.truncate(usize::try_from(self.total).unwrap_or(usize::MAX));
+        bytes
+    }
+}
+
+/// Where the bytes of a frame go.
+pub enum Place {
+    /// Into this slot; then [`Inbox::arrived`] wants to know.
+    Into(Arc<Slot>),
+    /// Nowhere: they are there already, or come from where nothing is taken any more.
+    Skip,
+}
+
+impl Inbox {
+    /// An empty one, for messages of `window` bytes in all and half of that each.
+    pub fn new(ordered: bool, window: u64) -> Inbox {
+        Inbox {
+            ordered,
+            below: 0,
+            handed: BTreeSet::new(),
+            messages: BTreeMap::new(),
+            next_out: 0,
+            acks: BTreeMap::new(),
+            limit: 0,
+            begun: 0,
+            untold: false,
+            held: 0,
+            window,
+            duplicates: 0,
+        }
+    }
+
+    /// A frame of data begins on this connection. `buffer` gives memory for a new message: at least as many bytes
+    /// as it is told, whatever they hold.
+    ///
+    /// # Errors
+    /// [`Violation`].
+    pub fn data(
+        &mut self,
+        connection: Connection,
+        head: &Head,
+        buffer: impl FnOnce(u64) -> Vec<u8>,
+    ) -> Result<Place, Violation> {
+        let sequence = head.sequence;
+        if self.is_handed(sequence) {
+            self.duplicates += 1;
+            return Ok(Place::Skip);
+        }
+        self.near(sequence)?;
+        match self.messages.get(&sequence) {
+            Some(incoming) if incoming.from != connection => return Ok(Place::Skip),
+            Some(Incoming { stage: Stage::Arriving(slot), .. }) => {
+                if slot.total != head.total || slot.have() != head.offset {
+                    return Err(Violation("leaves out bytes of a message"));
+                }
+                return Ok(Place::Into(slot.clone()));
+            }
+            Some(Incoming { stage: Stage::Whole(_) | Stage::Out(_), .. }) => {
+                return Err(Violation("sends more of a message than there is"));
+            }
+            Some(Incoming { stage: Stage::Nothing, .. }) | None => {}
+        }
+        if head.offset != 0 {
+            return Err(Violation("leaves out the beginning of a message"));
+        }
+        if head.total > self.window / 2 {
+            return Err(Violation("sends a message that is too large"));
+        }
+        if self.begun.saturating_add(head.total) > self.limit {
+            return Err(Violation("begins more than it has credit for"));
+        }
+        self.begun += head.total;
+        self.held += head.total;
+        let state = SlotState { from: connection, have: 0, buffer: buffer(head.total) };
+        debug_assert!(state.buffer.len() as u64 >= head.total);
+        let slot = Arc::new(Slot { total: head.total, state: Mutex::new(state) });
+        let stage = Stage::Arriving(slot.clone());
+        self.messages.insert(sequence, Incoming { from: connection, stage });
+        Ok(Place::Into(slot))
+    }
+
+    /// Bytes were written to a message's slot. Returns the messages that are to be handed on now, with their
+    /// numbers: this one if it is whole, or in an ordered lane all that waited for it.
+    pub fn arrived(&mut self, sequence: u64) -> Vec<(u64, Vec<u8>)> {
+        let mut out = Vec::new();
+        if let Some(incoming) = self.messages.get_mut(&sequence)
+            && let Stage::Arriving(slot) = &incoming.stage
+            && slot.have() == slot.total
+        {
+            incoming.stage = Stage::Whole(slot.take());
+        }
+        if !self.ordered {
+            out.extend(self.give_out(sequence));
+            return out;
+        }
+        while let Some(given) = self.give_out(self.next_out) {
+            out.push(given);
+            self.next_out += 1;
+        }
+        out
+    }
+
+    fn give_out(&mut self, sequence: u64) -> Option<(u64, Vec<u8>)> {
+        let incoming = self.messages.get_mut(&sequence)?;
+        let Stage::Whole(bytes) = &mut incoming.stage else { return None };
+        let bytes = std::mem::take(bytes);
+        incoming.stage = Stage::Out(bytes.len() as u64);
+        Some((sequence, bytes))
+    }
+
+    /// A message was handed on: it is acknowledged, and never handed on again.
+    pub fn handed_on(&mut self, sequence: u64) {
+        let Some(incoming) = self.messages.remove(&sequence) else { return };
+        debug_assert!(matches!(incoming.stage, Stage::Out(_)));
+        self.handed.insert(sequence);
+        while self.handed.remove(&self.below) {
+            self.below += 1;
+        }
+        if let Some(acks) = self.acks.get_mut(&incoming.from) {
+            acks.insert(sequence);
+        }
+    }
+
+    /// So many bytes of messages are no longer held by anybody.
+    pub fn release(&mut self, bytes: u64) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// A connection is there.
+    pub fn join(&mut self, connection: Connection) {
+        self.acks.entry(connection).or_default();
+        self.untold = true;
+    }
+
+    /// A connection is gone. What it brought stays; what it did not bring will be asked for.
+    pub fn lost(&mut self, connection: Connection) {
+        self.acks.remove(&connection);
+        // What it was to tell of credit may be lost.
+        self.untold = true;
+    }
+
+    /// The peer asks how much of these messages is there; it goes on with them on this connection.
+    ///
+    /// # Errors
+    /// [`Violation`].
+    pub fn where_is(
+        &mut self,
+        connection: Connection,
+        sequences: &[u64],
+    ) -> Result<Vec<Frame>, Violation> {
+        let mut answers = Vec::with_capacity(sequences.len());
+        for &sequence in sequences {
+            let offset = if self.is_handed(sequence) {
+                None
+            } else {
+                self.near(sequence)?;
+                let nothing = || Incoming { from: connection, stage: Stage::Nothing };
+                let incoming = self.messages.entry(sequence).or_insert_with(nothing);
+                incoming.from = connection;
+                Some(match &incoming.stage {
+                    Stage::Nothing => 0,
+                    Stage::Arriving(slot) => slot.move_to(connection),
+                    Stage::Whole(bytes) => bytes.len() as u64,
+                    Stage::Out(bytes) => *bytes,
+                })
+            };
+            answers.push(Frame::At { sequence, offset });
+        }
+        Ok(answers)
+    }
+
+    /// What is to be acknowledged on this connection now.
+    pub fn ack(&mut self, connection: Connection) -> Option<Frame> {
+        let acks = self.acks.get_mut(&connection).filter(|acks| !acks.is_empty())?;
+        let mut also = Vec::new();
+        while also.len() < SEQUENCES_MAX
+            && let Some(sequence) = acks.pop_first()
+        {
+            if sequence >= self.below {
+                also.push(sequence);
+            }
+        }
+        Some(Frame::Ack { below: self.below, also })
+    }
+
+    /// The credit to be told now, on any connection.
+    pub fn credit(&mut self) -> Option<Frame> {
+        let limit = self.begun + self.window.saturating_sub(self.held);
+        // Not for every byte; what is left is always enough for the largest message.
+        if limit >= self.limit + self.window / 4 {
+            self.limit = limit;
+            self.untold = true;
+        }
+        std::mem::take(&mut self.untold).then_some(Frame::Credit { limit: self.limit })
+    }
+
+    /// Messages that came again after they had been handed on.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    /// Bytes of messages that were begun and are not released.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    fn is_handed(&self, sequence: u64) -> bool {
+        sequence < self.below || self.handed.contains(&sequence)
+    }
+
+    /// Nothing is remembered of messages far ahead.
+    fn near(&self, sequence: u64) -> Result<(), Violation> {
+        match sequence - self.below < MESSAGES_AHEAD_MAX {
+            true => Ok(()),
+            false => Err(Violation("begins a message too far ahead")),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What is under way on one lane, in one direction: an [`Outbox`] where messages are sent, an [`Inbox`] where they
+//! arrive. No I/O and no clock, so that a simulator can try every fault; a driver moves frames between them and
+//! the lane's connections.
+//!
+//! # The protocol
+//!
+//! A lane joins two nodes by one or more connections, each a pipe that keeps order and may break at any byte. Messages are
+//! numbered on the lane, and each is sent on one connection at a time, in chunks, which take turns with those of others.
+//!
+//! - **Credit.** The receiver says how many bytes of messages may be *begun*; a message counts whole when its first
+//!   byte is sent, so whatever was begun can be finished, and no two half messages wait for each other's room.
+//! - **Acknowledged** is what was handed on, on the connection that brought it.
+//! - **A connection breaks.** The sender does not know what of its messages arrived. On any other connection it asks
+//!   *where* they are; with that the receiver takes nothing more of them from the old one, whose last bytes may still
+//!   be on their way, and answers from which byte to go on, or that the message was handed on.
+//! - So each message is handed on once: it is begun once, its bytes are taken in order and from one connection alone,
+//!   and what was handed on is known by number until the sender knows it too.
+//!
+//! | what fails | what follows |
+//! |---|---|
+//! | a connection breaks | its messages go on elsewhere, from the byte that is there; acknowledgements that were lost are asked for |
+//! | the receiver stops taking messages | credit ends; the outbox fills up to its bound, and says so |
+//! | a peer breaks the protocol | [`Violation`]: the connection is to be closed; what is under way stays |
+
+mod inbox;
+mod outbox;
+
+pub use inbox::{Inbox, Place, Slot};
+pub use outbox::{Full, Outbox, Sending};
+
+/// Bytes of a message that are sent before another takes its turn.
+pub const CHUNK_BYTES: u32 = 256 * 1024;
+/// Messages that take turns on a connection.
+pub const TURNS_MAX: usize = 4;
+/// Messages that may be under way beyond the first that was not handed on.
+pub const MESSAGES_AHEAD_MAX: u64 = 1 << 16;
+
+/// A connection of a lane, as its node numbers them: no number comes twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Connection(pub u64);
+
+/// The peer broke the protocol of lanes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the peer broke the protocol: {0}")]
+pub struct Violation(pub &'static str);

@@ -1,0 +1,495 @@
+//! A lane under every fault, simulated: connections that break at any byte, on each side at its own time, with bytes
+//! on their way.
+//!
+//! ```text
+//! cargo test --release -p strongroom-wire --test lanes -- [--seeds N] [--from N] [--plant BUG]
+//! ```
+//!
+//! The gate tries 2,000 seeds, and that each planted bug is found.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bytes::Bytes;
+use strongroom_wire::frame::Frame;
+use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot};
+
+const WINDOW: u64 = 4096;
+const CHUNK_BYTES: u32 = 300;
+const CONNECTIONS_MAX: usize = 3;
+/// Bytes that a connection takes before its sender has to wait.
+const PIPE_BYTES: usize = 2000;
+
+/// Bugs that are made on purpose, in what drives the lane here, as a real driver could make them.
+const PLANTS: [&str; 4] =
+    ["no-fence", "resume-without-asking", "acknowledge-early", "drop-acknowledgements"];
+
+fn main() -> ExitCode {
+    let (mut seeds, mut from, mut plant) = (None, 1, None);
+    let mut given = std::env::args().skip(1);
+    while let Some(arg) = given.next() {
+        let mut value = || given.next().unwrap_or_else(|| panic!("{arg} wants a value"));
+        match arg.as_str() {
+            "--seeds" => seeds = Some(value().parse().unwrap()),
+            "--from" => from = value().parse().unwrap(),
+            "--plant" => plant = Some(value()),
+            other => panic!("unknown option {other}; see the top of tests/lanes.rs"),
+        }
+    }
+    if let Some(plant) = &plant {
+        assert!(PLANTS.contains(&plant.as_str()), "{plant} is none of {PLANTS:?}");
+    }
+    let mut failed = false;
+    if plant.is_none() {
+        let begun = Instant::now();
+        let mut counts = Counts::default();
+        let seeds = seeds.unwrap_or(2000);
+        for seed in from..from + seeds {
+            match run(seed, "", &mut counts) {
+                Ok(()) => {}
+                Err(why) => {
+                    println!("lanes: seed {seed}: {why}");
+                    failed = true;
+                }
+            }
+        }
+        let Counts { messages, bytes, breaks, resumed, late } = counts;
+        println!(
+            "lanes: {seeds} seeds, {messages} messages, {bytes} bytes, {breaks} breaks, {resumed} messages gone on \
+             with in the middle, {late} pieces that came late, {:.1} s: {}",
+            begun.elapsed().as_secs_f64(),
+            if failed { "FAILED" } else { "nothing lost, nothing twice" }
+        );
+        // A campaign that tries nothing proves nothing.
+        assert!(breaks > seeds && resumed > seeds / 4 && late > seeds / 20, "too little happened");
+    }
+    let planted = PLANTS.into_iter().filter(|name| plant.as_deref().unwrap_or(name) == *name);
+    for name in planted.filter(|_| plant.is_some() || seeds.is_none()) {
+        let found = (from..from + 500)
+            .find_map(|seed| Some((seed, run(seed, name, &mut Counts::default()).err()?)));
+        match found {
+            Some((seed, why)) => println!("lanes: planted {name} was found: seed {seed}: {why}"),
+            None => {
+                println!("lanes: planted {name} was NOT found");
+                failed = true;
+            }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+#[derive(Default)]
+struct Counts {
+    messages: u64,
+    bytes: u64,
+    breaks: u64,
+    resumed: u64,
+    late: u64,
+}
+
+/// A source of chance (splitmix64).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// One direction of a connection.
+#[derive(Default)]
+struct Pipe {
+    bytes: VecDeque<u8>,
+}
+
+/// What the receiving side knows of a stream: what came and is not understood yet, and the frame it is in.
+#[derive(Default)]
+struct Reading {
+    there: Vec<u8>,
+    within: Option<(u64, Option<std::sync::Arc<Slot>>, u32)>,
+}
+
+struct Link {
+    /// Data, and what is said of them.
+    there: Pipe,
+    back: Pipe,
+    reading: Reading,
+    answers: Vec<u8>,
+    /// What is under way takes long to arrive.
+    slow: bool,
+    broken: bool,
+    sender_knows: bool,
+    receiver_knows: bool,
+}
+
+struct Sim<'a> {
+    chance: Chance,
+    plant: &'a str,
+    counts: &'a mut Counts,
+    outbox: Outbox,
+    inbox: Inbox,
+    links: BTreeMap<u64, Link>,
+    next_link: u64,
+    ordered: bool,
+    sent: Vec<Vec<u8>>,
+    /// Out to be handed on.
+    out: Vec<(u64, Vec<u8>)>,
+    /// Handed on and still held.
+    held: Vec<u64>,
+    handed: BTreeMap<u64, u64>,
+    /// How far each message was sent on which connection: for a planted bug.
+    resumed: BTreeMap<u64, u64>,
+}
+
+fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
+    let mut chance = Chance(seed);
+    let ordered = chance.one_in(2);
+    let messages = 5 + chance.below(60);
+    // Faults end, so that everything must come to its end.
+    let calm = chance.below(8000);
+    let mut sim = Sim {
+        plant,
+        counts,
+        outbox: Outbox::new(20_000, CHUNK_BYTES),
+        inbox: Inbox::new(ordered, WINDOW),
+        links: BTreeMap::new(),
+        next_link: 0,
+        ordered,
+        sent: Vec::new(),
+        out: Vec::new(),
+        held: Vec::new(),
+        handed: BTreeMap::new(),
+        resumed: BTreeMap::new(),
+        chance,
+    };
+    for step in 0..400_000u64 {
+        sim.step(messages, step < calm)?;
+        let all = sim.sent.len() as u64 == messages && sim.outbox.is_empty();
+        if all && sim.out.is_empty() {
+            return sim.check(messages);
+        }
+    }
+    Err(format!(
+        "stuck: {} of {messages} messages given, {} not acknowledged, {} handed on",
+        sim.sent.len(),
+        sim.outbox.len(),
+        sim.handed.len()
+    ))
+}
+
+impl Sim<'_> {
+    fn step(&mut self, messages: u64, faults: bool) -> Result<(), String> {
+        match self.chance.below(12) {
+            0 if (self.sent.len() as u64) < messages => self.push(),
+            1 | 2 => self.write(),
+            3..=5 => self.deliver()?,
+            6 | 7 => self.deliver_back()?,
+            8 => self.answer(),
+            9 => self.hand_on()?,
+            10 => self.release(),
+            11 if faults && self.chance.one_in(6) => self.fault(),
+            11 => self.notice_or_open(),
+            _ => {}
+        }
+        if self.inbox.held() > WINDOW {
+            return Err(format!("{} bytes are held, of {WINDOW} that may be", self.inbox.held()));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self) {
+        let length = match self.chance.below(4) {
+            0 => 1 + self.chance.below(WINDOW / 2),
+            1 => 1 + self.chance.below(600),
+            _ => 1 + self.chance.below(40),
+        };
+        let bytes: Vec<u8> = (0..length).map(|_| self.chance.next() as u8).collect();
+        let cut = self.chance.below(length + 1) as usize;
+        let (one, other) = bytes.split_at(cut);
+        let parts = [Bytes::copy_from_slice(one), Bytes::copy_from_slice(other)];
+        if let Ok(sequence) = self.outbox.push(parts) {
+            assert_eq!(sequence, self.sent.len() as u64);
+            self.counts.messages += 1;
+            self.counts.bytes += length;
+            self.sent.push(bytes);
+        }
+    }
+
+    fn any(&mut self, which: impl Fn(&Link) -> bool) -> Option<u64> {
+        let all: Vec<u64> = self.links.iter().filter(|(_, l)| which(l)).map(|(n, _)| *n).collect();
+        (!all.is_empty()).then(|| all[self.chance.below(all.len() as u64) as usize])
+    }
+
+    /// The sender writes on a connection that it believes in.
+    fn write(&mut self) {
+        let Some(number) = self.any(|l| !l.sender_knows && l.there.bytes.len() < PIPE_BYTES) else {
+            return;
+        };
+        let Some(sending) = self.outbox.next(Connection(number)) else { return };
+        let mut bytes = Vec::new();
+        match sending {
+            Sending::Where(sequences) if self.plant == "resume-without-asking" => {
+                for sequence in sequences {
+                    let sent = self.resumed.get(&sequence).copied().unwrap_or(0);
+                    let _ = self.outbox.at(Connection(number), sequence, Some(sent));
+                }
+            }
+            Sending::Where(sequences) => Frame::Where { sequences }.write(&mut bytes),
+            Sending::Data(head, parts) => {
+                Frame::Data(head).write(&mut bytes);
+                parts.iter().for_each(|part| bytes.extend_from_slice(part));
+                self.resumed.insert(head.sequence, head.offset + u64::from(head.length));
+            }
+        }
+        if let Some(link) = self.links.get_mut(&number).filter(|link| !link.broken) {
+            link.there.bytes.extend(bytes);
+        }
+    }
+
+    /// Some of what is under way arrives, also on a connection that broke behind it.
+    fn deliver(&mut self) -> Result<(), String> {
+        let Some(number) = self.any(|l| !l.receiver_knows && !l.there.bytes.is_empty()) else {
+            return Ok(());
+        };
+        if self.links.get(&number).is_some_and(|link| link.slow) && !self.chance.one_in(10) {
+            return Ok(());
+        }
+        let count = 1 + self.chance.below(700) as usize;
+        let Some(link) = self.links.get_mut(&number) else { return Ok(()) };
+        let count = count.min(link.there.bytes.len());
+        let mut there = std::mem::take(&mut link.reading.there);
+        there.extend(link.there.bytes.drain(..count));
+        let mut input = &there[..];
+        while let Some(link) = self.links.get_mut(&number) {
+            if let Some((sequence, slot, left)) = &mut link.reading.within {
+                let take = input.len().min(*left as usize);
+                if take == 0 {
+                    break;
+                }
+                let (now, later) = input.split_at(take);
+                let sequence = *sequence;
+                input = later;
+                *left -= take as u32;
+                let ended = *left == 0;
+                if let Some(slot) = slot {
+                    let put = |room: &mut [u8]| {
+                        room[..now.len()].copy_from_slice(now);
+                        Ok::<_, ()>(now.len())
+                    };
+                    let mut written = slot.write(Connection(number), put);
+                    if written.is_none() {
+                        self.counts.late += 1;
+                        if self.plant == "no-fence" {
+                            written = (0..self.next_link)
+                                .find_map(|other| slot.write(Connection(other), put));
+                        }
+                    }
+                    if written.is_some() {
+                        let whole = self.inbox.arrived(sequence);
+                        if self.plant == "acknowledge-early" {
+                            whole.iter().for_each(|(n, _)| self.inbox.handed_on(*n));
+                        }
+                        self.out.extend(whole);
+                    }
+                }
+                if ended && let Some(link) = self.links.get_mut(&number) {
+                    link.reading.within = None;
+                }
+                continue;
+            }
+            let parsed = Frame::parse(input).map_err(|e| format!("the receiver: {e}"))?;
+            let Some((frame, length)) = parsed else { break };
+            input = &input[length..];
+            match frame {
+                Frame::Data(head) => {
+                    let buffer = |total| vec![0xee; total as usize + 17];
+                    let place = (self.inbox.data(Connection(number), &head, buffer))
+                        .map_err(|e| format!("the receiver: {e}"))?;
+                    let slot = match place {
+                        Place::Into(slot) => Some(slot),
+                        Place::Skip => {
+                            self.counts.late += 1;
+                            None
+                        }
+                    };
+                    link.reading.within = Some((head.sequence, slot, head.length));
+                }
+                Frame::Where { sequences } => {
+                    let answers = (self.inbox.where_is(Connection(number), &sequences))
+                        .map_err(|e| format!("the receiver: {e}"))?;
+                    for answer in answers {
+                        if matches!(answer, Frame::At { offset: Some(1..), .. }) {
+                            self.counts.resumed += 1;
+                        }
+                        answer.write(&mut link.answers);
+                    }
+                }
+                other => return Err(format!("the receiver got {other:?}")),
+            }
+        }
+        let rest = input.to_vec();
+        if let Some(link) = self.links.get_mut(&number) {
+            link.reading.there = rest;
+        }
+        Ok(())
+    }
+
+    /// The receiver says what it has to, on a connection that it believes in.
+    fn answer(&mut self) {
+        let Some(number) = self.any(|l| !l.receiver_knows) else { return };
+        let Some(link) = self.links.get_mut(&number) else { return };
+        let mut bytes = std::mem::take(&mut link.answers);
+        let ack = self.inbox.ack(Connection(number));
+        let dropped = self.plant == "drop-acknowledgements" && self.chance.one_in(3);
+        if let Some(frame) = ack.filter(|_| !dropped) {
+            frame.write(&mut bytes);
+        }
+        if let Some(frame) = self.inbox.credit() {
+            frame.write(&mut bytes);
+        }
+        if !link.broken {
+            link.back.bytes.extend(bytes);
+        }
+    }
+
+    fn deliver_back(&mut self) -> Result<(), String> {
+        let Some(number) = self.any(|l| !l.sender_knows && !l.back.bytes.is_empty()) else {
+            return Ok(());
+        };
+        let bytes: Vec<u8> = {
+            let Some(link) = self.links.get_mut(&number) else { return Ok(()) };
+            link.back.bytes.iter().copied().collect()
+        };
+        // A frame at a time; half of one never counts.
+        let Some((frame, length)) = Frame::parse(&bytes).map_err(|e| format!("the sender: {e}"))?
+        else {
+            return Ok(());
+        };
+        if let Some(link) = self.links.get_mut(&number) {
+            link.back.bytes.drain(..length);
+        }
+        let done = match frame {
+            Frame::Ack { below, also } => self.outbox.ack(below, &also).map(drop),
+            Frame::Credit { limit } => {
+                self.outbox.credit(limit);
+                Ok(())
+            }
+            Frame::At { sequence, offset } => self.outbox.at(Connection(number), sequence, offset),
+            other => return Err(format!("the sender got {other:?}")),
+        };
+        done.map_err(|e| format!("the sender: {e}"))
+    }
+
+    fn hand_on(&mut self) -> Result<(), String> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let (sequence, bytes) = self.out.remove(0);
+        // The process may be slow here; a driver that acknowledged before would lose it.
+        if self.plant == "acknowledge-early" && self.chance.one_in(4) {
+            return Ok(());
+        }
+        let times = self.handed.entry(sequence).or_default();
+        *times += 1;
+        if *times > 1 {
+            return Err(format!("message {sequence} was handed on twice"));
+        }
+        if self.sent.get(sequence as usize) != Some(&bytes) {
+            return Err(format!("message {sequence} is not what was sent"));
+        }
+        if self.ordered && sequence + 1 != self.handed.len() as u64 {
+            return Err(format!("message {sequence} was handed on out of order"));
+        }
+        self.inbox.handed_on(sequence);
+        self.held.push(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        if let Some(bytes) = self.held.pop() {
+            self.inbox.release(bytes);
+        }
+    }
+
+    /// A connection breaks; of what is under way a part still arrives.
+    fn fault(&mut self) {
+        let Some(number) = self.any(|l| !l.broken) else { return };
+        self.counts.breaks += 1;
+        let Some(link) = self.links.get_mut(&number) else { return };
+        link.broken = true;
+        let there = self.chance.below(link.there.bytes.len() as u64 + 1) as usize;
+        link.there.bytes.truncate(there);
+        let back = self.chance.below(link.back.bytes.len() as u64 + 1) as usize;
+        link.back.bytes.truncate(back);
+    }
+
+    /// A side notices that a connection broke, or a new one is opened.
+    fn notice_or_open(&mut self) {
+        let whole = self.links.values().filter(|l| !l.broken).count();
+        if whole < CONNECTIONS_MAX && self.chance.one_in(3) {
+            let number = self.next_link;
+            self.next_link += 1;
+            self.links.insert(
+                number,
+                Link {
+                    there: Pipe::default(),
+                    back: Pipe::default(),
+                    reading: Reading::default(),
+                    answers: Vec::new(),
+                    slow: self.chance.one_in(3),
+                    broken: false,
+                    sender_knows: false,
+                    receiver_knows: false,
+                },
+            );
+            self.outbox.join(Connection(number));
+            self.inbox.join(Connection(number));
+            return;
+        }
+        let sender = self.chance.one_in(2);
+        let unknown =
+            |l: &Link| l.broken && !(if sender { l.sender_knows } else { l.receiver_knows });
+        let Some(number) = self.any(unknown) else { return };
+        let Some(link) = self.links.get_mut(&number) else { return };
+        if sender {
+            link.sender_knows = true;
+            self.outbox.lost(Connection(number));
+        } else {
+            link.receiver_knows = true;
+            self.inbox.lost(Connection(number));
+        }
+        if link.sender_knows && link.receiver_knows {
+            self.links.remove(&number);
+        }
+    }
+
+    fn check(&mut self, messages: u64) -> Result<(), String> {
+        let handed = self.handed.len() as u64;
+        if handed != messages {
+            return Err(format!(
+                "{handed} of {messages} messages were handed on, and all acknowledged"
+            ));
+        }
+        while !self.held.is_empty() {
+            self.release();
+        }
+        match self.inbox.held() {
+            0 => Ok(()),
+            held => Err(format!("{held} bytes are held for nothing")),
+        }
+    }
+}
