@@ -35,6 +35,9 @@ pub enum Frame {
     /// How much of these messages is there? The connection on which they were sent is gone, and nothing more of
     /// what it brings of them is to be taken.
     Where {
+        /// Numbers the questions of a lane, upwards, for they too may be overtaken by a later one on another
+        /// connection.
+        question: u64,
         /// Which, ascending.
         sequences: Vec<u64>,
     },
@@ -98,7 +101,8 @@ impl Frame {
                 number(*limit);
                 kind::CREDIT
             }
-            Frame::Where { sequences } => {
+            Frame::Where { question, sequences } => {
+                number(*question);
                 sequences.iter().copied().for_each(number);
                 kind::WHERE
             }
@@ -153,7 +157,10 @@ impl Frame {
                 Frame::Ack { below, also: ascending(numbers)? }
             }
             (kind::CREDIT, 1) => Frame::Credit { limit: numbers.next().unwrap_or_default() },
-            (kind::WHERE, 1..) => Frame::Where { sequences: ascending(numbers)? },
+            (kind::WHERE, 2..) => {
+                let question = numbers.next().unwrap_or_default();
+                Frame::Where { question, sequences: ascending(numbers)? }
+            }
             (kind::AT, 2) => {
                 let sequence = numbers.next().unwrap_or_default();
                 let offset = numbers.next().filter(|n| *n != HANDED_ON);
@@ -201,7 +208,8 @@ mod tests {
             ),
             (any::<u64>(), ascending(0)).prop_map(|(below, also)| Frame::Ack { below, also }),
             any::<u64>().prop_map(|limit| Frame::Credit { limit }),
-            ascending(1).prop_map(|sequences| Frame::Where { sequences }),
+            (any::<u64>(), ascending(1))
+                .prop_map(|(question, sequences)| Frame::Where { question, sequences }),
             (any::<u64>(), proptest::option::of(0..u64::MAX))
                 .prop_map(|(sequence, offset)| Frame::At { sequence, offset }),
         ]

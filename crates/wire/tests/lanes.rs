@@ -23,8 +23,13 @@ const CONNECTIONS_MAX: usize = 3;
 const PIPE_BYTES: usize = 2000;
 
 /// Bugs that are made on purpose, in what drives the lane here, as a real driver could make them.
-const PLANTS: [&str; 4] =
-    ["no-fence", "resume-without-asking", "acknowledge-early", "drop-acknowledgements"];
+const PLANTS: [&str; 5] = [
+    "no-fence",
+    "unnumbered-questions",
+    "resume-without-asking",
+    "acknowledge-early",
+    "drop-acknowledgements",
+];
 
 fn main() -> ExitCode {
     let (mut seeds, mut from, mut plant) = (None, 1, None);
@@ -67,7 +72,7 @@ fn main() -> ExitCode {
     }
     let planted = PLANTS.into_iter().filter(|name| plant.as_deref().unwrap_or(name) == *name);
     for name in planted.filter(|_| plant.is_some() || seeds.is_none()) {
-        let found = (from..from + 500)
+        let found = (from..from + 20_000)
             .find_map(|seed| Some((seed, run(seed, name, &mut Counts::default()).err()?)));
         match found {
             Some((seed, why)) => println!("lanes: planted {name} was found: seed {seed}: {why}"),
@@ -242,13 +247,16 @@ impl Sim<'_> {
         let Some(sending) = self.outbox.next(Connection(number)) else { return };
         let mut bytes = Vec::new();
         match sending {
-            Sending::Where(sequences) if self.plant == "resume-without-asking" => {
+            Sending::Where(_, sequences) if self.plant == "resume-without-asking" => {
                 for sequence in sequences {
                     let sent = self.resumed.get(&sequence).copied().unwrap_or(0);
                     let _ = self.outbox.at(Connection(number), sequence, Some(sent));
                 }
             }
-            Sending::Where(sequences) => Frame::Where { sequences }.write(&mut bytes),
+            Sending::Where(question, sequences) => {
+                let question = if self.plant == "unnumbered-questions" { 0 } else { question };
+                Frame::Where { question, sequences }.write(&mut bytes)
+            }
             Sending::Data(head, parts) => {
                 Frame::Data(head).write(&mut bytes);
                 parts.iter().for_each(|part| bytes.extend_from_slice(part));
@@ -328,8 +336,8 @@ impl Sim<'_> {
                     };
                     link.reading.within = Some((head.sequence, slot, head.length));
                 }
-                Frame::Where { sequences } => {
-                    let answers = (self.inbox.where_is(Connection(number), &sequences))
+                Frame::Where { question, sequences } => {
+                    let answers = (self.inbox.where_is(Connection(number), question, &sequences))
                         .map_err(|e| format!("the receiver: {e}"))?;
                     for answer in answers {
                         if matches!(answer, Frame::At { offset: Some(1..), .. }) {

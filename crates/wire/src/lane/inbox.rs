@@ -33,6 +33,8 @@ pub struct Inbox {
 struct Incoming {
     /// From where its bytes are taken, and on which its acknowledgement goes.
     from: Connection,
+    /// The last question about it.
+    question: u64,
     stage: Stage,
 }
 
@@ -170,7 +172,8 @@ impl Inbox {
         debug_assert!(state.buffer.len() as u64 >= head.total);
         let slot = Arc::new(Slot { total: head.total, state: Mutex::new(state) });
         let stage = Stage::Arriving(slot.clone());
-        self.messages.insert(sequence, Incoming { from: connection, stage });
+        let question = self.messages.get(&sequence).map_or(0, |incoming| incoming.question);
+        self.messages.insert(sequence, Incoming { from: connection, question, stage });
         Ok(Place::Into(slot))
     }
 
@@ -241,6 +244,7 @@ impl Inbox {
     pub fn where_is(
         &mut self,
         connection: Connection,
+        question: u64,
         sequences: &[u64],
     ) -> Result<Vec<Frame>, Violation> {
         let mut answers = Vec::with_capacity(sequences.len());
@@ -249,9 +253,13 @@ impl Inbox {
                 None
             } else {
                 self.near(sequence)?;
-                let nothing = || Incoming { from: connection, stage: Stage::Nothing };
+                let nothing = || Incoming { from: connection, question, stage: Stage::Nothing };
                 let incoming = self.messages.entry(sequence).or_insert_with(nothing);
-                incoming.from = connection;
+                // A question that was overtaken: the connection on which it was asked is gone too.
+                if question < incoming.question {
+                    continue;
+                }
+                (incoming.from, incoming.question) = (connection, question);
                 Some(match &incoming.stage {
                     Stage::Nothing => 0,
                     Stage::Arriving(slot) => slot.move_to(connection),

@@ -16,6 +16,8 @@ pub struct Outbox {
     waiting: VecDeque<u64>,
     /// Those whose connection is gone, and which were not asked for yet.
     unasked: BTreeSet<u64>,
+    /// The number of the last question.
+    question: u64,
     /// On each connection those that are being sent, in turn.
     turns: BTreeMap<Connection, VecDeque<u64>>,
     /// Bytes that the peer lets us begin, and those that we began, since the lane's beginning.
@@ -53,8 +55,8 @@ enum Stage {
 pub enum Sending {
     /// Bytes of a message, in pieces that follow one another.
     Data(Head, [Bytes; 2]),
-    /// How much of these is there?
-    Where(Vec<u64>),
+    /// How much of these is there? With the number of the question.
+    Where(u64, Vec<u64>),
 }
 
 /// The outbox holds as much as it may.
@@ -76,6 +78,7 @@ impl Outbox {
             messages: BTreeMap::new(),
             waiting: VecDeque::new(),
             unasked: BTreeSet::new(),
+            question: 0,
             turns: BTreeMap::new(),
             limit: 0,
             begun: 0,
@@ -156,7 +159,8 @@ impl Outbox {
                 }
             }
             if !sequences.is_empty() {
-                return Some(Sending::Where(sequences));
+                self.question += 1;
+                return Some(Sending::Where(self.question, sequences));
             }
         }
         self.begin(connection);
