@@ -6,9 +6,11 @@
 //! So far the room has identities, the handshake and the records.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod carry;
 pub mod frame;
 mod identity;
 pub mod lane;
 pub mod tls;
 
+pub use carry::{Bounds, Deliver, Ended, Lane, Message, shake};
 pub use identity::{NodeId, NodeKey, NotANode};

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use strongroom_wire::frame::Frame;
-use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot};
+use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot, Whole};
 
 const WINDOW: u64 = 4096;
 const CHUNK_BYTES: u32 = 300;
@@ -309,9 +309,10 @@ impl Sim<'_> {
                     if written.is_some() {
                         let whole = self.inbox.arrived(sequence);
                         if self.plant == "acknowledge-early" {
-                            whole.iter().for_each(|(n, _)| self.inbox.handed_on(*n));
+                            whole.iter().for_each(|w| self.inbox.handed_on(w.sequence));
                         }
-                        self.out.extend(whole);
+                        let cut = |w: Whole| (w.sequence, w.buffer[..w.length].to_vec());
+                        self.out.extend(whole.into_iter().map(cut));
                     }
                 }
                 if ended && let Some(link) = self.links.get_mut(&number) {

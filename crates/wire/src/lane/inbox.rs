@@ -43,9 +43,20 @@ enum Stage {
     Nothing,
     Arriving(Arc<Slot>),
     /// Whole, and waiting for those before it.
-    Whole(Vec<u8>),
-    /// Given out to be handed on.
+    Whole(Whole),
+    /// Given out to be handed on; of so many bytes.
     Out(u64),
+}
+
+/// A message that is whole.
+#[derive(Debug)]
+pub struct Whole {
+    /// Its number.
+    pub sequence: u64,
+    /// Its bytes, and behind them what else the memory holds.
+    pub buffer: Vec<u8>,
+    /// How many bytes are its own.
+    pub length: usize,
 }
 
 /// Where the bytes of a message gather. Whoever receives on a connection writes to it without the inbox.
@@ -61,24 +72,26 @@ struct SlotState {
 }
 
 impl Slot {
-    /// Lets `write` put the message's next bytes at the beginning of a slice, and say how many they are; what
-    /// else it writes there is of no matter. `None` where the message goes on elsewhere since: the bytes are to be
+    /// Lets `write` put the message's next bytes at the beginning of a slice, and say how many they are, which
+    /// is returned; what else it writes there is of no matter. `None` where the message goes on elsewhere since: the bytes are to be
     /// dropped.
     pub fn write<E>(
         &self,
         connection: Connection,
         write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Option<Result<(), E>> {
+    ) -> Option<Result<usize, E>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.from != connection {
             return None;
         }
         let have = usize::try_from(state.have).unwrap_or(usize::MAX);
         let room = state.buffer.get_mut(have..).unwrap_or_default();
-        Some(write(room).map(|written| {
-            state.have += written as u64;
+        let written = write(room);
+        if let Ok(written) = &written {
+            state.have += *written as u64;
             debug_assert!(state.have <= self.total, "frames end with their message");
-        }))
+        }
+        Some(written)
     }
 
     fn have(&self) -> u64 {
@@ -92,11 +105,11 @@ impl Slot {
         state.have
     }
 
-    fn take(&self) -> Vec<u8> {
+    fn take(&self, sequence: u64) -> Whole {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = std::mem::take(&mut state.buffer);
-        bytes.truncate(usize::try_from(self.total).unwrap_or(usize::MAX));
-        bytes
+        let buffer = std::mem::take(&mut state.buffer);
+        let length = usize::try_from(self.total).unwrap_or(usize::MAX).min(buffer.len());
+        Whole { sequence, buffer, length }
     }
 }
 
@@ -177,15 +190,15 @@ impl Inbox {
         Ok(Place::Into(slot))
     }
 
-    /// Bytes were written to a message's slot. Returns the messages that are to be handed on now, with their
-    /// numbers: this one if it is whole, or in an ordered lane all that waited for it.
-    pub fn arrived(&mut self, sequence: u64) -> Vec<(u64, Vec<u8>)> {
+    /// Bytes were written to a message's slot. Returns the messages that are to be handed on now: this one if it is
+    /// whole; in an ordered lane, all that waited for it too.
+    pub fn arrived(&mut self, sequence: u64) -> Vec<Whole> {
         let mut out = Vec::new();
         if let Some(incoming) = self.messages.get_mut(&sequence)
             && let Stage::Arriving(slot) = &incoming.stage
             && slot.have() == slot.total
         {
-            incoming.stage = Stage::Whole(slot.take());
+            incoming.stage = Stage::Whole(slot.take(sequence));
         }
         if !self.ordered {
             out.extend(self.give_out(sequence));
@@ -198,12 +211,16 @@ impl Inbox {
         out
     }
 
-    fn give_out(&mut self, sequence: u64) -> Option<(u64, Vec<u8>)> {
-        let incoming = self.messages.get_mut(&sequence)?;
-        let Stage::Whole(bytes) = &mut incoming.stage else { return None };
-        let bytes = std::mem::take(bytes);
-        incoming.stage = Stage::Out(bytes.len() as u64);
-        Some((sequence, bytes))
+    fn give_out(&mut self, sequence: u64) -> Option<Whole> {
+        let stage = &mut self.messages.get_mut(&sequence)?.stage;
+        let length = match stage {
+            Stage::Whole(whole) => whole.length as u64,
+            _ => return None,
+        };
+        match std::mem::replace(stage, Stage::Out(length)) {
+            Stage::Whole(whole) => Some(whole),
+            _ => None,
+        }
     }
 
     /// A message was handed on: it is acknowledged, and never handed on again.
@@ -263,7 +280,7 @@ impl Inbox {
                 Some(match &incoming.stage {
                     Stage::Nothing => 0,
                     Stage::Arriving(slot) => slot.move_to(connection),
-                    Stage::Whole(bytes) => bytes.len() as u64,
+                    Stage::Whole(whole) => whole.length as u64,
                     Stage::Out(bytes) => *bytes,
                 })
             };
@@ -288,13 +305,22 @@ impl Inbox {
 
     /// The credit to be told now, on any connection.
     pub fn credit(&mut self) -> Option<Frame> {
-        let limit = self.begun + self.window.saturating_sub(self.held);
-        // Not for every byte; what is left is always enough for the largest message.
-        if limit >= self.limit + self.window / 4 {
-            self.limit = limit;
-            self.untold = true;
+        if !self.credit_is_due() {
+            return None;
         }
-        std::mem::take(&mut self.untold).then_some(Frame::Credit { limit: self.limit })
+        self.untold = false;
+        self.limit = self.limit.max(self.grant());
+        Some(Frame::Credit { limit: self.limit })
+    }
+
+    /// Whether there is credit to be told: not for every byte, but what is left is always enough for the largest
+    /// message.
+    pub fn credit_is_due(&self) -> bool {
+        self.untold || self.grant() >= self.limit + self.window / 4
+    }
+
+    fn grant(&self) -> u64 {
+        self.begun + self.window.saturating_sub(self.held)
     }
 
     /// Messages that came again after they had been handed on.

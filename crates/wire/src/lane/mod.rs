@@ -25,7 +25,7 @@
 mod inbox;
 mod outbox;
 
-pub use inbox::{Inbox, Place, Slot};
+pub use inbox::{Inbox, Place, Slot, Whole};
 pub use outbox::{Full, Outbox, Sending};
 
 /// Bytes of a message that are sent before another takes its turn.

@@ -1,6 +1,7 @@
-//! The handshake and the records, against themselves, rustls and OpenSSL.
+//! The handshake and the records, against themselves, rustls and OpenSSL; lanes over real connections.
 #![allow(clippy::unwrap_used)]
 
+mod carry;
 mod hostile;
 mod openssl;
 mod peers;

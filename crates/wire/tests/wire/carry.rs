@@ -1,0 +1,239 @@
+//! Lanes over real connections, which a proxy resets.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use strongroom_wire::{Bounds, Ended, Lane, Message, shake};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { ordered: false, window: 32 << 20, outgoing: 16 << 20 };
+/// Nothing here takes long; what takes longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A lane whose messages come out of a queue.
+fn lane(bounds: Bounds) -> (Lane, UnboundedReceiver<Message>) {
+    let (sender, receiver) = unbounded_channel();
+    (Lane::new(bounds, Box::new(move |message| drop(sender.send(message)))), receiver)
+}
+
+/// Accepts connections for a lane, for good. Returns where.
+async fn accept(lane: Lane) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = server_config(&key(2), Arc::new(|_: &NodeId| true)).unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (lane, config) = (lane.clone(), config.clone());
+            tokio::spawn(async move {
+                if let Ok((session, early)) =
+                    shake(&mut stream, Handshake::server(config).unwrap()).await
+                {
+                    lane.carry(stream, session, early).await
+                } else {
+                    Ended::Cut
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Keeps so many connections of a lane up, for good.
+fn dial(lane: &Lane, address: SocketAddr, connections: usize) {
+    let config = client_config(&key(1), key(2).id()).unwrap();
+    for _ in 0..connections {
+        let (lane, config) = (lane.clone(), config.clone());
+        tokio::spawn(async move {
+            loop {
+                if let Ok(mut stream) = TcpStream::connect(address).await
+                    && let Ok((session, early)) =
+                        shake(&mut stream, Handshake::client(config.clone()).unwrap()).await
+                {
+                    lane.carry(stream, session, early).await;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+    }
+}
+
+/// Stands between, and resets connections after so many bytes on average, in either direction; while `on`.
+async fn resetting(
+    to: SocketAddr,
+    bytes: u64,
+    on: Arc<AtomicBool>,
+    resets: Arc<AtomicU64>,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut seed = 7u64;
+        loop {
+            let (one, _) = listener.accept().await.unwrap();
+            let other = TcpStream::connect(to).await.unwrap();
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let left = AtomicU64::new((seed >> 33) % (2 * bytes) + 1);
+            let (on, resets) = (on.clone(), resets.clone());
+            tokio::spawn(async move {
+                // At once, without what the system still holds.
+                for stream in [&one, &other] {
+                    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
+                let ((a, b), (c, d)) = (one.into_split(), other.into_split());
+                let cut = tokio::select! {
+                    cut = copy(a, d, &left, &on) => cut,
+                    cut = copy(c, b, &left, &on) => cut,
+                };
+                resets.fetch_add(u64::from(cut), Ordering::Relaxed);
+            });
+        }
+    });
+    address
+}
+
+/// Whether it was cut here, and did not end by itself.
+async fn copy(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    left: &AtomicU64,
+    on: &AtomicBool,
+) -> bool {
+    let mut part = vec![0; 64 * 1024];
+    loop {
+        let Ok(n @ 1..) = from.read(&mut part).await else { return false };
+        let n = if on.load(Ordering::Relaxed) {
+            let allowed = left.load(Ordering::Relaxed).min(n as u64);
+            left.fetch_sub(allowed, Ordering::Relaxed);
+            allowed as usize
+        } else {
+            n
+        };
+        if to.write_all(&part[..n]).await.is_err() {
+            return false;
+        }
+        if left.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+    }
+}
+
+/// What message `number` says: its number, and bytes that follow from it.
+fn message(number: u64, length: usize) -> Bytes {
+    let mut bytes = number.to_le_bytes().to_vec();
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length.max(8));
+    bytes.into()
+}
+
+/// Lengths from 1 KiB to `max`, most of them short.
+fn length(number: u64, max: usize) -> usize {
+    match number % 10 {
+        0 => max,
+        1..=3 => max / 10 + (number as usize * 7919) % (max / 10),
+        _ => 1024 + (number as usize * 104_729) % 16_384,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resets_lose_nothing_and_double_nothing() {
+    const MESSAGES: u64 = 300;
+    const MAX: usize = 2 << 20;
+    let (receiving, mut received) = lane(BOUNDS);
+    let (sending, _) = lane(BOUNDS);
+    let (on, resets) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let address = accept(receiving.clone()).await;
+    let address = resetting(address, 1 << 20, on.clone(), resets.clone()).await;
+    dial(&sending, address, 3);
+    let pushing = sending.clone();
+    let pusher = tokio::spawn(async move {
+        for number in 0..MESSAGES {
+            let bytes = message(number, length(number, MAX));
+            let cut = (number as usize * 31) % bytes.len();
+            pushing.send([bytes.slice(..cut), bytes.slice(cut..)]).await;
+        }
+        pushing.flushed().await;
+    });
+    let mut seen = std::collections::HashSet::new();
+    while (seen.len() as u64) < MESSAGES {
+        let next = tokio::time::timeout(PATIENCE, received.recv()).await;
+        let bytes = next.expect("a message").unwrap().bytes;
+        let number = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        assert!(bytes == message(number, length(number, MAX)), "message {number} was changed");
+        assert!(seen.insert(number), "message {number} came twice");
+    }
+    on.store(false, Ordering::Relaxed);
+    tokio::time::timeout(PATIENCE, pusher).await.unwrap().unwrap();
+    assert!(received.try_recv().is_err(), "something came twice");
+    let resets = resets.load(Ordering::Relaxed);
+    assert!(resets >= 20, "only {resets} resets");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ordered_lane_keeps_its_order_and_both_directions_flow() {
+    let bounds = Bounds { ordered: true, window: 1 << 20, outgoing: 1 << 20 };
+    let ((one, mut at_one), (other, mut at_other)) = (lane(bounds), lane(bounds));
+    let address = accept(other.clone()).await;
+    let (on, resets) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let address = resetting(address, 200_000, on, resets.clone()).await;
+    dial(&one, address, 1);
+    for lane in [one, other] {
+        tokio::spawn(async move {
+            for number in 0..2000 {
+                lane.send([message(number, 20), message(number, 300)]).await;
+            }
+        });
+    }
+    for received in [&mut at_one, &mut at_other] {
+        for number in 0..2000u64 {
+            let next = tokio::time::timeout(PATIENCE, received.recv()).await;
+            let bytes = next.expect("a message").unwrap().bytes;
+            assert_eq!(bytes, [message(number, 20), message(number, 300)].concat());
+        }
+    }
+    assert!(resets.load(Ordering::Relaxed) > 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_takes_nothing_costs_a_bounded_amount() {
+    let bounds = Bounds { ordered: false, window: 4 << 20, outgoing: 3 << 20 };
+    let ((receiving, mut received), (sending, _)) = (lane(bounds), lane(bounds));
+    let address = accept(receiving).await;
+    dial(&sending, address, 2);
+    // It is held by whoever was given it.
+    let part = Bytes::from(vec![5; 1 << 20]);
+    let mut taken = 0;
+    while let Ok(()) = tokio::time::timeout(Duration::from_secs(1), async {
+        sending.send([part.clone(), Bytes::new()]).await;
+    })
+    .await
+    {
+        taken += 1;
+        assert!(taken <= 7, "more was taken than windows and bounds allow");
+    }
+    assert_eq!(taken, 7, "the window, and what may wait");
+    // It goes on as soon as something is let go.
+    let more = sending.send([part.clone(), Bytes::new()]);
+    let (first, ()) = tokio::join!(
+        async {
+            let first = received.recv().await.unwrap();
+            let second = received.recv().await.unwrap();
+            drop((first, second));
+            received.recv().await.unwrap()
+        },
+        async { tokio::time::timeout(PATIENCE, more).await.unwrap() }
+    );
+    assert_eq!(first.bytes, part);
+}
