@@ -2,7 +2,7 @@
 //! CPU time of both ends, per GB.
 //!
 //! ```text
-//! cargo bench -p strongroom-wire --bench point_to_point -- [--blobs 200] [--rounds 5]
+//! cargo bench -p strongroom-wire --bench point_to_point -- [--blobs 200] [--rounds 5] [--only wire]
 //! ```
 //!
 //! Rounds are in turns, and medians are printed. The kernel's congestion control counts; it is printed too.
@@ -22,13 +22,15 @@ const BLOB_BYTES: usize = 10 << 20;
 const CONNECTIONS: usize = 4;
 
 fn main() {
-    let (mut blobs, mut rounds) = (200, 5);
+    let (mut blobs, mut rounds, mut only) = (200, 5, String::new());
     let mut given = std::env::args().skip(1);
     while let Some(arg) = given.next() {
-        let mut value = || given.next().unwrap().parse().unwrap();
+        let mut value = || given.next().unwrap_or_else(|| panic!("{arg} wants a value"));
         match arg.as_str() {
-            "--blobs" => blobs = value(),
-            "--rounds" => rounds = value(),
+            "--blobs" => blobs = value().parse().unwrap(),
+            "--rounds" => rounds = value().parse().unwrap(),
+            // One peer alone, to be looked at with a profiler.
+            "--only" => only = value(),
             "--bench" => {}
             other => panic!("unknown option {other}; see the top of benches/point_to_point.rs"),
         }
@@ -36,8 +38,9 @@ fn main() {
     let runtime = Runtime::new().unwrap();
     let blob = Bytes::from((0..BLOB_BYTES).map(|i| (i * 31) as u8).collect::<Vec<_>>());
     type Peer = (&'static str, fn(&Runtime, &Bytes, usize));
-    let peers: [Peer; 3] =
-        [("plain TCP", plain), ("tokio-rustls", tokio_rustls_), ("strongroom wire", ours)];
+    let mut peers: Vec<Peer> =
+        vec![("plain TCP", plain), ("tokio-rustls", tokio_rustls_), ("strongroom wire", ours)];
+    peers.retain(|(name, _)| name.contains(&only));
     let mut times = vec![Vec::new(); peers.len()];
     for round in 0..=rounds {
         for (peer, times) in peers.iter().zip(&mut times) {
@@ -57,9 +60,10 @@ fn main() {
             (median(times.iter().map(|t| t.0)) / gb, median(times.iter().map(|t| t.1)) / gb)
         })
         .collect();
-    println!("{:18}{:>10}{:>14}{:>22}", "", "GB/s", "CPU-s per GB", "of tokio-rustls's CPU");
+    println!("{:18}{:>10}{:>14}{:>24}", "", "GB/s", "CPU-s per GB", "of tokio-rustls's CPU");
     for ((name, _), (wall, cpu)) in peers.iter().zip(&medians) {
-        println!("{name:18}{:>10.2}{cpu:>14.3}{:>22.2}", 1.0 / wall, cpu / medians[1].1);
+        let ratio = medians.get(1).map_or(String::new(), |peer| format!("{:.2} x", cpu / peer.1));
+        println!("{name:18}{:>10.2}{cpu:>14.3}{ratio:>24}", 1.0 / wall);
     }
 }
 
