@@ -440,7 +440,15 @@ impl Archive {
 
     /// Gives a work item up.
     pub fn cancel(&self, id: WorkId) -> Result<WorkItem, Error> {
-        let event = EventDraft { work: Some(id), ..EventDraft::new(EventKind::Cancellation) };
+        self.cancel_as(id, None)
+    }
+
+    /// As [`Archive::cancel`]; its event names who asked.
+    pub fn cancel_as(&self, id: WorkId, by: Option<&Account>) -> Result<WorkItem, Error> {
+        let mut event = EventDraft { work: Some(id), ..EventDraft::new(EventKind::Cancellation) };
+        if let Some(by) = by {
+            Asker::is(by).tell(&mut event.detail);
+        }
         Ok(self.block_on(self.registry().cancel(id, now(), event))?)
     }
 

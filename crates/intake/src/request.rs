@@ -113,10 +113,15 @@ pub(crate) struct Asker {
 impl Asker {
     const FIELD: &str = "asked_by";
 
+    /// The account that asks.
+    pub(crate) fn is(by: &Account) -> Asker {
+        Asker { account: by.name.clone(), account_id: hex(&by.id) }
+    }
+
     /// Notes who asked for this.
     pub(crate) fn note(by: &Account, request: &mut Value) {
-        let asker = Asker { account: by.name.clone(), account_id: hex(&by.id) };
-        request[Asker::FIELD] = serde_json::to_value(asker).expect("an asker is plain JSON");
+        let asker = serde_json::to_value(Asker::is(by)).expect("an asker is plain JSON");
+        request[Asker::FIELD] = asker;
     }
 
     /// Who asked for an item, where that was noted so; of a deletion the registry knows more.

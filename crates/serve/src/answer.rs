@@ -84,7 +84,7 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
         }
         Call::Cancel(id) => {
             let item = desk.work(Action::SteerWork, id)?;
-            Ok(view::work(&archive.cancel(item.id)?))
+            Ok(view::work(&archive.cancel_as(item.id, who.account())?))
         }
         Call::Restore { object, form } => desk.restore(object, *form),
         Call::Status => {

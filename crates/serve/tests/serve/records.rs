@@ -159,6 +159,22 @@ fn what_is_uploaded_comes_back_as_it_went() {
 }
 
 #[test]
+fn a_cancellation_names_who_cancelled() {
+    let served = World::new().serve(unbounded(0));
+    let made = deposit(&served, "local/depositor", "object=given-up", &small_tar(), "");
+    let id = made["work"]["id"].as_str().unwrap();
+    let cancel = format!("/api/v1/work/{id}/cancel");
+    let cancelled = served.post("local/administrator", &cancel, &json!({})).json();
+    assert_eq!(cancelled["status"], "cancelled", "{cancelled}");
+    let events = served.get("local/administrator", "/api/v1/events?limit=1000").json();
+    let event = (events["items"].as_array().unwrap().iter().rev())
+        .find(|event| event["work"] == id && event["detail"]["account"] == "administrator")
+        .unwrap_or_else(|| panic!("{events}"));
+    let me = served.get("local/administrator", "/api/v1/me").json();
+    assert_eq!(event["detail"]["account_id"], me["id"], "{event}");
+}
+
+#[test]
 fn an_upload_stays_until_its_version_is_published() {
     let served = World::new().serve(unbounded(0));
     let made = deposit(&served, "local/depositor", "object=kept", &small_tar(), "");
