@@ -48,6 +48,8 @@ codes! {
     Paused = "paused", "Let it go on with `strongroom work resume`; the work item stays queued.";
     /// A shelf cannot be read or written.
     ShelfFailed = "shelf-failed", "Look at the disk under the shelf; then requeue the work item.";
+    /// A folder that should become a shelf is one.
+    ShelfTaken = "shelf-taken", "Name a folder that holds no shelf; `strongroom rebuild --from` brings back what one holds of another archive.";
     /// Too few good shards.
     SegmentLost = "segment-lost", "Bring back the missing shelves named in the message; then run repair.";
     /// The key is absent, damaged or another's.
@@ -272,6 +274,7 @@ impl Error {
                 Code::ShelvesMissing
             }
             Error::Vault(VaultError::NoRoom { .. }) => Code::NoRoom,
+            Error::Vault(VaultError::ShelfTaken { .. }) => Code::ShelfTaken,
             Error::Vault(VaultError::Lost { .. }) | Error::Mismatch { .. } => Code::SegmentLost,
             Error::Vault(VaultError::Shard { source, .. }) => match source {
                 ShardError::NoKey { .. } => Code::KeyMissing,

@@ -86,6 +86,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::SourceDiffers
         | Code::SourceChanged
         | Code::TargetExists
+        | Code::ShelfTaken
         | Code::Outdated
         | Code::Paused => StatusCode::CONFLICT,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

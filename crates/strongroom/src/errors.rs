@@ -113,7 +113,11 @@ impl Failure {
     pub(crate) fn coded(code: Code, message: impl Display) -> Failure {
         let exit = match code {
             Code::SourceRefused | Code::SegmentLost | Code::NotFound | Code::Forbidden => Exit::No,
-            Code::Usage | Code::Ambiguous | Code::SourceDiffers | Code::TargetExists => Exit::Usage,
+            Code::Usage
+            | Code::Ambiguous
+            | Code::SourceDiffers
+            | Code::TargetExists
+            | Code::ShelfTaken => Exit::Usage,
             _ => Exit::Unable,
         };
         Failure::new(code.word(), exit, message).hint(code.remedy())

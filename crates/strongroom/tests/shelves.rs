@@ -309,7 +309,7 @@ fn a_shelf_whose_adding_was_cut_off_is_added_again() {
     assert_eq!(shown["id"], id, "{shown}");
     // One that the registry knows is taken, whatever it holds.
     let again = begun.to_str().unwrap();
-    assert_eq!(archive.refused(&["shelf", "add", again, "--name", "d"], 3), "shelf-failed");
+    assert_eq!(archive.refused(&["shelf", "add", again, "--name", "d"], 2), "shelf-taken");
     archive.run(&["policy", "set", "copies=3"], 0);
     archive.comes_back("first");
 }
