@@ -19,7 +19,8 @@ use tokio::sync::Notify;
 
 use crate::frame::{DATA_HEAD_BYTES, FRAME_BYTES_MAX, Frame, HEADER_BYTES, NoFrame};
 use crate::lane::{
-    CHUNK_BYTES, Connection, Full, Inbox, Outbox, Place, Sending, Slot, Violation, Whole,
+    CHUNK_BYTES, Connection, Full, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Sending, Slot,
+    Violation, Whole,
 };
 use crate::tls::{
     self, Handshake, Opened, Opener, Progress, RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX,
@@ -35,6 +36,8 @@ const WRITE_BYTES: usize = sealed_bytes(CHUNK_BYTES as usize) + 4 * RECORD_BYTES
 const COPY_BYTES_MAX: usize = 4096;
 /// Memory that a lane keeps for messages to come.
 const POOL_BYTES_MAX: usize = 64 << 20;
+/// Answers that wait to be written on a connection: no honest peer asks of more messages than may be under way.
+const ANSWERS_MAX: usize = MESSAGES_AHEAD_MAX as usize;
 /// Messages below this take memory from the allocator.
 const POOLED_BYTES_MIN: usize = 64 * 1024;
 
@@ -507,7 +510,12 @@ impl Stream<'_> {
             }
             Frame::Where { question, sequences } => {
                 let told = lock(&shared.inbox).where_is(*connection, question, &sequences)?;
-                lock(answers).extend(told);
+                let mut answers = lock(answers);
+                answers.extend(told);
+                if answers.len() > ANSWERS_MAX {
+                    return Err(Violation("asks, and does not listen").into());
+                }
+                drop(answers);
                 shared.write.notify_waiters();
             }
             Frame::At { sequence, offset } => {

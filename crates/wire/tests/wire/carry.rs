@@ -237,3 +237,68 @@ async fn a_peer_that_takes_nothing_costs_a_bounded_amount() {
     );
     assert_eq!(first.bytes, part);
 }
+
+/// Two ends of a pipe of so many bytes, the far one with what its handshake came to.
+async fn piped(
+    lane: &Lane,
+    bytes: usize,
+) -> (tokio::io::DuplexStream, Session, tokio::task::JoinHandle<Ended>) {
+    let (mut near, mut far) = tokio::io::duplex(bytes);
+    let (near_end, far_end) = (dialled(&key(2), |_| true), dialling(&key(1), key(2).id()));
+    let (one, other) = tokio::join!(shake(&mut near, near_end), shake(&mut far, far_end));
+    let ((session, early), (far_session, _)) = (one.unwrap(), other.unwrap());
+    let lane = lane.clone();
+    (far, far_session, tokio::spawn(async move { lane.carry(near, session, early).await }))
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_and_does_not_listen_is_cut_off() {
+    let (receiving, _received) = lane(BOUNDS);
+    let (mut far, mut session, carried) = piped(&receiving, 64 * 1024).await;
+    let mut asked = 0;
+    loop {
+        asked += 1;
+        assert!(asked < 1000, "it asks for ever");
+        let mut frame = Vec::new();
+        let sequences = (0..256).collect();
+        strongroom_wire::frame::Frame::Where { question: asked, sequences }.write(&mut frame);
+        if far.write_all(&sealed(&mut session.sealer, &frame)).await.is_err() {
+            break;
+        }
+    }
+    let ended = carried.await.unwrap();
+    assert!(matches!(ended, Ended::Violation(_)), "{ended}");
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_ends_its_connection_and_says_why() {
+    use strongroom_wire::frame::{Frame, Head};
+    let data = |sequence, offset, total| Frame::Data(Head { sequence, offset, total, length: 1 });
+    for (frame, why) in [
+        (data(0, 5, 6), "beginning"),
+        (data(0, 0, 17 << 20), "too large"),
+        (data(1 << 16, 0, 1), "too far ahead"),
+        (Frame::Ack { below: 1, also: vec![] }, "do not exist"),
+        (Frame::At { sequence: 0, offset: None }, "does not exist"),
+        (Frame::Where { question: 1, sequences: vec![1 << 20] }, "too far ahead"),
+    ] {
+        let (receiving, _received) = lane(BOUNDS);
+        let (mut far, mut session, carried) = piped(&receiving, 64 * 1024).await;
+        let mut bytes = Vec::new();
+        frame.write(&mut bytes);
+        bytes.push(7);
+        far.write_all(&sealed(&mut session.sealer, &bytes)).await.unwrap();
+        let ended = carried.await.unwrap();
+        assert!(ended.to_string().contains(why), "{frame:?}: {ended}");
+    }
+    // And a stream that ends without a word is a cut, one that says so is not.
+    let (receiving, _received) = lane(BOUNDS);
+    let (far, _, carried) = piped(&receiving, 64 * 1024).await;
+    drop(far);
+    assert!(matches!(carried.await.unwrap(), Ended::Cut));
+    let (mut far, mut session, carried) = piped(&receiving, 64 * 1024).await;
+    let mut out = [0; 100];
+    let written = session.sealer.close(&mut out).unwrap();
+    far.write_all(&out[..written]).await.unwrap();
+    assert!(matches!(carried.await.unwrap(), Ended::Closed));
+}
