@@ -12,6 +12,8 @@
 
 #[path = "fuzz/api.rs"]
 mod api;
+#[path = "fuzz/wire.rs"]
+mod wire;
 
 use std::io::Read as _;
 use std::ops::ControlFlow;
@@ -39,6 +41,8 @@ const TARGETS: &[Target] = &[
     Target { name: "saved-state", run: saved_state, mend: nothing, bytes_max: 4 << 10 },
     Target { name: "api", run: api::request, mend: nothing, bytes_max: 16 << 10 },
     Target { name: "api-body", run: api::body, mend: nothing, bytes_max: 80 << 10 },
+    Target { name: "wire-hello", run: wire::handshake, mend: nothing, bytes_max: 8 << 10 },
+    Target { name: "wire-frames", run: wire::frames, mend: nothing, bytes_max: 8 << 10 },
 ];
 
 fn main() -> ExitCode {
@@ -319,6 +323,10 @@ fn write_corpus(root: &Path) -> ExitCode {
         lines.push(b'\n');
     }
     put("journal", "lines", &lines);
+    let [of_client, of_server] = wire::first_words();
+    put("wire-hello", "client", &of_client);
+    put("wire-hello", "server", &of_server);
+    put("wire-frames", "honest", &wire::honest_frames());
     for algorithm in [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512] {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(b"some bytes of a file");
