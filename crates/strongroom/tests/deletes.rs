@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use strongroom_record::{SegmentId, SegmentKind, SegmentState};
 use strongroom_registry::{Account, Registry, Segment, SegmentsOf};
+use strongroom_testkit::scenario::noise;
 
 struct Archive {
     place: tempfile::TempDir,
@@ -201,19 +202,6 @@ fn held(archive: &strongroom_intake::Archive) -> BTreeSet<SegmentId> {
         }
     }
     held
-}
-
-/// Bytes that look random and are the same each time (splitmix64).
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    (0..len.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(len).collect()
 }
 
 /// Three versions: files that all share, that come and go, that change, that are equal.

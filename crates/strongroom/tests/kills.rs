@@ -28,6 +28,7 @@ use strongroom_bag::tar;
 use strongroom_bag::tree::{Kind, Walk};
 use strongroom_digest::{Algorithm, Digest, Hasher};
 use strongroom_intake::{FAIL_POINTS, UNCOMMITTED_BYTES_MAX};
+use strongroom_testkit::Random;
 
 /// Random kills come so long after a process began, at most: long enough to come to each stage.
 const RANDOM_MS_MAX: u64 = 1500;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     let source = Source::make(&place.path().join("source"), args.mib);
     let mut campaign = Campaign {
         place: place.path().to_owned(),
-        draw: Draw(args.seed),
+        draw: Random(args.seed),
         plant: None,
         compressed: false,
         dead: None,
@@ -107,22 +108,6 @@ impl Args {
     }
 }
 
-/// A generator (splitmix64), so that a seed tells a whole campaign but for the machine's timing.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-}
-
 /// What is deposited: a folder, a tar of it, and that compressed; and what every file of it is.
 struct Source {
     forms: [PathBuf; 3],
@@ -133,7 +118,7 @@ struct Source {
 impl Source {
     /// Half of it one large file, a quarter three, the rest in small ones.
     fn make(folder: &Path, mib: u64) -> Source {
-        let mut draw = Draw(1);
+        let mut draw = Random(1);
         let tar = folder.with_extension("tar");
         let out = std::io::BufWriter::new(fs::File::create(&tar).unwrap());
         let forms = [folder.to_owned(), tar.clone(), folder.with_extension("tar.zst")];
@@ -143,7 +128,7 @@ impl Source {
         let mut file = |name: String, size: u64| {
             use std::io::Write as _;
             let bytes: Vec<u8> =
-                (0..size.div_ceil(8)).flat_map(|_| draw.next().to_le_bytes()).collect();
+                (0..size.div_ceil(8)).flat_map(|_| draw.draw().to_le_bytes()).collect();
             let bytes = &bytes[..size as usize];
             let path = folder.join(&name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -180,7 +165,7 @@ enum Kill {
 
 struct Campaign {
     place: PathBuf,
-    draw: Draw,
+    draw: Random,
     plant: Option<(&'static str, Kill)>,
     /// Whether the source of this deposit is.
     compressed: bool,

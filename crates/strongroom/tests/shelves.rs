@@ -5,6 +5,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use strongroom_testkit::scenario::noise;
 
 struct Archive {
     place: tempfile::TempDir,
@@ -98,19 +99,6 @@ impl Archive {
         let folder = std::fs::read_dir(self.path(&format!("archive/shelves/{shelf}/logs")));
         folder.unwrap().map(|entry| entry.unwrap().path()).collect()
     }
-}
-
-/// Bytes that look random and are the same each time (splitmix64).
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    (0..len.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(len).collect()
 }
 
 fn sum(scans: &[Value], name: &str) -> u64 {

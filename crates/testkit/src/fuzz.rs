@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use strongroom_spool::testing::Random;
 
 /// Inputs that are kept beside the corpus at most, each saying something of its own.
 const KEPT_MAX: usize = 4096;
@@ -38,22 +39,9 @@ pub struct Outcome {
     pub found: Vec<(Vec<u8>, String)>,
 }
 
-/// A generator (splitmix64): a seed tells a whole run.
-pub struct Draw(pub u64);
-
-impl Draw {
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    /// A number below `end`; 0 where that is 0.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.bits() % end.max(1) as u64) as usize
-    }
+/// A number below `end`; 0 where that is 0.
+fn below(random: &mut Random, end: usize) -> usize {
+    random.below(end.max(1) as u64) as usize
 }
 
 /// The inputs of a target's folder in the corpus, in order of their names.
@@ -71,7 +59,7 @@ pub fn corpus(root: &Path, target: &Target) -> Vec<Vec<u8>> {
 
 /// Tries every input of the corpus, then mutations of them for so long.
 pub fn run(target: &Target, corpus: Vec<Vec<u8>>, seed: u64, time: Duration) -> Outcome {
-    let mut draw = Draw(seed);
+    let mut random = Random(seed);
     let mut pool = corpus;
     let mut said: BTreeMap<String, u64> = BTreeMap::new();
     let mut outcome =
@@ -84,12 +72,12 @@ pub fn run(target: &Target, corpus: Vec<Vec<u8>>, seed: u64, time: Duration) -> 
     }
     let until = Instant::now() + time;
     while Instant::now() < until && outcome.found.is_empty() {
-        let mut input = pool[draw.below(pool.len())].clone();
-        for _ in 0..1 + draw.bits() % MUTATIONS_MAX {
-            mutate(&mut input, &pool, &mut draw);
+        let mut input = pool[below(&mut random, pool.len())].clone();
+        for _ in 0..1 + random.draw() % MUTATIONS_MAX {
+            mutate(&mut input, &pool, &mut random);
         }
         input.truncate(target.bytes_max);
-        if draw.below(4) > 0 {
+        if below(&mut random, 4) > 0 {
             (target.mend)(&mut input);
         }
         let new = one(target, &input, &mut said, &mut outcome);
@@ -154,18 +142,18 @@ const TEXTS: [&[u8]; 12] = [
     b"[[[[[[[[",
 ];
 
-fn mutate(input: &mut Vec<u8>, pool: &[Vec<u8>], draw: &mut Draw) {
-    let at = draw.below(input.len() + 1);
-    let most = if draw.below(4) == 0 { 600 } else { 16 };
-    let span = 1 + draw.below(most);
+fn mutate(input: &mut Vec<u8>, pool: &[Vec<u8>], random: &mut Random) {
+    let at = below(random, input.len() + 1);
+    let most = if below(random, 4) == 0 { 600 } else { 16 };
+    let span = 1 + below(random, most);
     let end = (at + span).min(input.len());
-    match draw.below(10) {
-        0 if at < input.len() => input[at] ^= 1 << draw.below(8),
-        1 if at < input.len() => input[at] = draw.bits() as u8,
+    match below(random, 10) {
+        0 if at < input.len() => input[at] ^= 1 << below(random, 8),
+        1 if at < input.len() => input[at] = random.draw() as u8,
         2 => {
             let number =
-                NUMBERS[draw.below(NUMBERS.len())].wrapping_add(draw.bits() % 3).to_le_bytes();
-            let width = 1 << draw.below(4);
+                NUMBERS[below(random, NUMBERS.len())].wrapping_add(random.draw() % 3).to_le_bytes();
+            let width = 1 << below(random, 4);
             for (place, byte) in input[at..].iter_mut().zip(&number[..width]) {
                 *place = *byte;
             }
@@ -176,22 +164,22 @@ fn mutate(input: &mut Vec<u8>, pool: &[Vec<u8>], draw: &mut Draw) {
             input.splice(at..at, again);
         }
         5 => {
-            let other = &pool[draw.below(pool.len())];
-            let from = draw.below(other.len() + 1);
+            let other = &pool[below(random, pool.len())];
+            let from = below(random, other.len() + 1);
             let to = (from + span * 8).min(other.len());
             input.splice(at..end, other[from..to].iter().copied());
         }
         6 => {
-            let text = TEXTS[draw.below(TEXTS.len())];
+            let text = TEXTS[below(random, TEXTS.len())];
             input.splice(at..at, text.iter().copied());
         }
         7 => input.truncate(at),
         8 => {
-            let filler = draw.bits() as u8;
+            let filler = random.draw() as u8;
             input.splice(at..at, std::iter::repeat_n(filler, span));
         }
         _ => {
-            let filler = draw.bits() as u8;
+            let filler = random.draw() as u8;
             input[at..end].fill(filler);
         }
     }

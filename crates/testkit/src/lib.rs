@@ -20,6 +20,8 @@ pub mod sim;
 
 use std::path::{Path, PathBuf};
 
+pub use strongroom_spool::testing::Random;
+
 /// A Python with bagit 1.9.0, cryptography 50 and blake3, as `tools/test` prepares it.
 pub fn python() -> Option<PathBuf> {
     let python = std::env::var_os("STRONGROOM_TEST_PYTHON").map(PathBuf::from);

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bytes::Bytes;
+use strongroom_testkit::Random;
 use strongroom_wire::frame::Frame;
 use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot, Whole};
 
@@ -94,25 +95,8 @@ struct Counts {
     late: u64,
 }
 
-/// A source of chance (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
+fn one_in(chance: &mut Random, n: u64) -> bool {
+    chance.below(n) == 0
 }
 
 /// One direction of a connection.
@@ -142,7 +126,7 @@ struct Link {
 }
 
 struct Sim<'a> {
-    chance: Chance,
+    chance: Random,
     plant: &'a str,
     counts: &'a mut Counts,
     outbox: Outbox,
@@ -161,8 +145,8 @@ struct Sim<'a> {
 }
 
 fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
-    let mut chance = Chance(seed);
-    let ordered = chance.one_in(2);
+    let mut chance = Random(seed);
+    let ordered = one_in(&mut chance, 2);
     let messages = 5 + chance.below(60);
     // Faults end, so that everything must come to its end.
     let calm = chance.below(8000);
@@ -206,7 +190,7 @@ impl Sim<'_> {
             8 => self.answer(),
             9 => self.hand_on()?,
             10 => self.release(),
-            11 if faults && self.chance.one_in(6) => self.fault(),
+            11 if faults && one_in(&mut self.chance, 6) => self.fault(),
             11 => self.notice_or_open(),
             _ => {}
         }
@@ -222,7 +206,7 @@ impl Sim<'_> {
             1 => 1 + self.chance.below(600),
             _ => 1 + self.chance.below(40),
         };
-        let bytes: Vec<u8> = (0..length).map(|_| self.chance.next() as u8).collect();
+        let bytes: Vec<u8> = (0..length).map(|_| self.chance.draw() as u8).collect();
         let cut = self.chance.below(length + 1) as usize;
         let (one, other) = bytes.split_at(cut);
         let parts = [Bytes::copy_from_slice(one), Bytes::copy_from_slice(other)];
@@ -273,7 +257,7 @@ impl Sim<'_> {
         let Some(number) = self.any(|l| !l.receiver_knows && !l.there.bytes.is_empty()) else {
             return Ok(());
         };
-        if self.links.get(&number).is_some_and(|link| link.slow) && !self.chance.one_in(10) {
+        if self.links.get(&number).is_some_and(|link| link.slow) && !one_in(&mut self.chance, 10) {
             return Ok(());
         }
         let count = 1 + self.chance.below(700) as usize;
@@ -363,7 +347,7 @@ impl Sim<'_> {
         let Some(link) = self.links.get_mut(&number) else { return };
         let mut bytes = std::mem::take(&mut link.answers);
         let ack = self.inbox.ack(Connection(number));
-        let dropped = self.plant == "drop-acknowledgements" && self.chance.one_in(3);
+        let dropped = self.plant == "drop-acknowledgements" && one_in(&mut self.chance, 3);
         if let Some(frame) = ack.filter(|_| !dropped) {
             frame.write(&mut bytes);
         }
@@ -409,7 +393,7 @@ impl Sim<'_> {
         }
         let (sequence, bytes) = self.out.remove(0);
         // The process may be slow here; a driver that acknowledged before would lose it.
-        if self.plant == "acknowledge-early" && self.chance.one_in(4) {
+        if self.plant == "acknowledge-early" && one_in(&mut self.chance, 4) {
             return Ok(());
         }
         let times = self.handed.entry(sequence).or_default();
@@ -449,7 +433,7 @@ impl Sim<'_> {
     /// A side notices that a connection broke, or a new one is opened.
     fn notice_or_open(&mut self) {
         let whole = self.links.values().filter(|l| !l.broken).count();
-        if whole < CONNECTIONS_MAX && self.chance.one_in(3) {
+        if whole < CONNECTIONS_MAX && one_in(&mut self.chance, 3) {
             let number = self.next_link;
             self.next_link += 1;
             self.links.insert(
@@ -459,7 +443,7 @@ impl Sim<'_> {
                     back: Pipe::default(),
                     reading: Reading::default(),
                     answers: Vec::new(),
-                    slow: self.chance.one_in(3),
+                    slow: one_in(&mut self.chance, 3),
                     broken: false,
                     sender_knows: false,
                     receiver_knows: false,
@@ -469,7 +453,7 @@ impl Sim<'_> {
             self.inbox.join(Connection(number));
             return;
         }
-        let sender = self.chance.one_in(2);
+        let sender = one_in(&mut self.chance, 2);
         let unknown =
             |l: &Link| l.broken && !(if sender { l.sender_knows } else { l.receiver_knows });
         let Some(number) = self.any(unknown) else { return };
