@@ -40,18 +40,12 @@ impl Registry {
         limit: u32,
     ) -> Result<Vec<FileRecord>, Error> {
         let mut read = self.read().await?;
-        let rows = sqlx::query(concat!(
+        let sql = concat!(
             file_with_extent!(),
             " WHERE files.version = $1 AND files.number >= $2 ORDER BY files.number LIMIT $3"
-        ))
-        .bind(&version.0[..])
-        .bind(int(from_number)?)
-        .bind(limited(limit))
-        // Each is decoded while the database's thread reads the next.
-        .map(|row| file_and_extent(&row))
-        .fetch_all(&mut *read)
-        .await?;
-        let mut files = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
+        );
+        let mut files =
+            numbered(&mut read, sql, version, from_number, limit, file_and_extent).await?;
         let first = files.iter().find(|file| has_more(file)).map(|file| file.number);
         let last = files.iter().rfind(|file| has_more(file)).map(|file| file.number);
         if let (Some(first), Some(last)) = (first, last) {
@@ -67,19 +61,12 @@ impl Registry {
         from_number: u64,
         limit: u32,
     ) -> Result<Vec<FileRecord>, Error> {
-        let mut read = self.read().await?;
-        let rows = sqlx::query(concat!(
+        let sql = concat!(
             "SELECT ",
             columns!(),
             " FROM files WHERE version = $1 AND number >= $2 ORDER BY number LIMIT $3"
-        ))
-        .bind(&version.0[..])
-        .bind(int(from_number)?)
-        .bind(limited(limit))
-        .map(|row| file(&row))
-        .fetch_all(&mut *read)
-        .await?;
-        rows.into_iter().collect()
+        );
+        numbered(&mut *self.read().await?, sql, version, from_number, limit, file).await
     }
 
     /// The file at this path.
@@ -190,6 +177,26 @@ impl Registry {
         };
         rows.iter().map(one).collect()
     }
+}
+
+/// Files from this number on, as `sql` asks for them.
+async fn numbered(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    version: VersionId,
+    from_number: u64,
+    limit: u32,
+    decode: fn(&SqliteRow) -> Result<FileRecord, Error>,
+) -> Result<Vec<FileRecord>, Error> {
+    let rows = sqlx::query(sql)
+        .bind(&version.0[..])
+        .bind(int(from_number)?)
+        .bind(limited(limit))
+        // Each is decoded while the database's thread reads the next.
+        .map(|row| decode(&row))
+        .fetch_all(connection)
+        .await?;
+    rows.into_iter().collect()
 }
 
 /// Adds files to the draft of a work item.
