@@ -167,7 +167,7 @@ fn ours(runtime: &Runtime, blob: &Bytes, blobs: usize) {
         let (sending, blob) = (sending.clone(), blob.clone());
         tokio::spawn(async move {
             for _ in 0..blobs {
-                sending.send([blob.clone(), Bytes::new()]).await;
+                sending.send([blob.clone(), Bytes::new()]).await.unwrap();
             }
         });
         for _ in 0..blobs {

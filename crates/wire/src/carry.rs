@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use crate::frame::{DATA_HEAD_BYTES, FRAME_BYTES_MAX, Frame, HEADER_BYTES, NoFrame};
 use crate::lane::{
-    CHUNK_BYTES, Connection, Full, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Sending, Slot,
+    CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused, Sending, Slot,
     Violation, Whole,
 };
 use crate::tls::{
@@ -70,7 +70,7 @@ pub enum Ended {
     Violation(#[from] Violation),
 }
 
-/// How a lane is bounded.
+/// How a lane is bounded: on both sides the same.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Whether messages are handed on in the order in which they were sent.
@@ -116,7 +116,7 @@ impl Lane {
     /// A lane with nothing under way.
     pub fn new(bounds: Bounds, deliver: Box<Deliver>) -> Lane {
         Lane(Arc::new(Shared {
-            outbox: Mutex::new(Outbox::new(bounds.outgoing, CHUNK_BYTES)),
+            outbox: Mutex::new(Outbox::new(bounds.outgoing, bounds.window / 2, CHUNK_BYTES)),
             inbox: Mutex::new(Inbox::new(bounds.ordered, bounds.window)),
             deliver,
             write: Notify::new(),
@@ -127,23 +127,26 @@ impl Lane {
     }
 
     /// Gives a message to the lane, in two pieces that follow one another; waits while there is no room.
-    pub async fn send(&self, parts: [Bytes; 2]) {
+    ///
+    /// # Errors
+    /// [`Refused`], but never that the lane is full.
+    pub async fn send(&self, parts: [Bytes; 2]) -> Result<(), Refused> {
         loop {
             let room = self.0.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            if self.try_send(parts.clone()).is_ok() {
-                return;
+            match self.try_send(parts.clone()) {
+                Err(Refused::Full { .. }) => room.await,
+                done => return done,
             }
-            room.await;
         }
     }
 
     /// The same, at once or not at all.
     ///
     /// # Errors
-    /// [`Full`].
-    pub fn try_send(&self, parts: [Bytes; 2]) -> Result<(), Full> {
+    /// [`Refused`].
+    pub fn try_send(&self, parts: [Bytes; 2]) -> Result<(), Refused> {
         lock(&self.0.outbox).push(parts)?;
         self.0.write.notify_waiters();
         Ok(())

@@ -153,7 +153,7 @@ fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
     let mut sim = Sim {
         plant,
         counts,
-        outbox: Outbox::new(20_000, CHUNK_BYTES),
+        outbox: Outbox::new(20_000, WINDOW / 2, CHUNK_BYTES),
         inbox: Inbox::new(ordered, WINDOW),
         links: BTreeMap::new(),
         next_link: 0,

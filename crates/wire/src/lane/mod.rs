@@ -26,7 +26,7 @@ mod inbox;
 mod outbox;
 
 pub use inbox::{Inbox, Place, Slot, Whole};
-pub use outbox::{Full, Outbox, Sending};
+pub use outbox::{Outbox, Refused, Sending};
 
 /// Bytes of a message that are sent before another takes its turn.
 pub const CHUNK_BYTES: u32 = 256 * 1024;

@@ -26,6 +26,8 @@ pub struct Outbox {
     /// Bytes of all messages, and how many there may be.
     bytes: u64,
     bytes_max: u64,
+    /// Bytes of one message at most.
+    message_max: u64,
     chunk_bytes: u32,
 }
 
@@ -59,20 +61,35 @@ pub enum Sending {
     Where(u64, Vec<u64>),
 }
 
-/// The outbox holds as much as it may.
+/// A message was not taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{bytes} bytes wait for this peer, and no more than {max} may")]
-pub struct Full {
-    /// Bytes that are there.
-    pub bytes: u64,
-    /// Bytes that may be there.
-    pub max: u64,
+pub enum Refused {
+    /// For now: others wait, and there is no room beside them.
+    #[error("{bytes} bytes wait for this peer, and no more than {max} may")]
+    Full {
+        /// Bytes that are there.
+        bytes: u64,
+        /// Bytes that may be there.
+        max: u64,
+    },
+    /// For good.
+    #[error("a message of {bytes} bytes is too large: this lane takes up to {max}")]
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// Bytes that one may have.
+        max: u64,
+    },
+    /// For good.
+    #[error("a message of no bytes cannot be sent")]
+    Empty,
 }
 
 impl Outbox {
-    /// An empty one, which holds up to `bytes_max` bytes of messages, and sends `chunk_bytes` of one before another
-    /// takes its turn: [`CHUNK_BYTES`](super::CHUNK_BYTES), but for tests.
-    pub fn new(bytes_max: u64, chunk_bytes: u32) -> Outbox {
+    /// An empty one, which holds up to `bytes_max` bytes of messages of up to `message_max` each: half the
+    /// window of the peer's inbox. It sends `chunk_bytes` of one before another takes its turn:
+    /// [`CHUNK_BYTES`](super::CHUNK_BYTES), but for tests.
+    pub fn new(bytes_max: u64, message_max: u64, chunk_bytes: u32) -> Outbox {
         Outbox {
             next: 0,
             messages: BTreeMap::new(),
@@ -84,6 +101,7 @@ impl Outbox {
             begun: 0,
             bytes: 0,
             bytes_max,
+            message_max,
             chunk_bytes,
         }
     }
@@ -91,12 +109,18 @@ impl Outbox {
     /// Takes a message in: two pieces that follow one another, not both empty. Returns its number.
     ///
     /// # Errors
-    /// [`Full`] where others wait and there is no room beside them.
-    pub fn push(&mut self, parts: [Bytes; 2]) -> Result<u64, Full> {
+    /// [`Refused`], where nothing was taken in.
+    pub fn push(&mut self, parts: [Bytes; 2]) -> Result<u64, Refused> {
         let total = parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        debug_assert!(total > 0, "a message has an envelope");
+        if total == 0 {
+            return Err(Refused::Empty);
+        }
+        // The peer would take it for an attack, and nothing behind it would ever arrive.
+        if total > self.message_max {
+            return Err(Refused::TooLarge { bytes: total, max: self.message_max });
+        }
         if self.bytes > 0 && self.bytes + total > self.bytes_max {
-            return Err(Full { bytes: self.bytes, max: self.bytes_max });
+            return Err(Refused::Full { bytes: self.bytes, max: self.bytes_max });
         }
         let sequence = self.next;
         self.next += 1;

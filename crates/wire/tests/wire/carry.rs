@@ -162,7 +162,7 @@ async fn resets_lose_nothing_and_double_nothing() {
         for number in 0..MESSAGES {
             let bytes = message(number, length(number, MAX));
             let cut = (number as usize * 31) % bytes.len();
-            pushing.send([bytes.slice(..cut), bytes.slice(cut..)]).await;
+            pushing.send([bytes.slice(..cut), bytes.slice(cut..)]).await.unwrap();
         }
         pushing.flushed().await;
     });
@@ -192,7 +192,7 @@ async fn an_ordered_lane_keeps_its_order_and_both_directions_flow() {
     for lane in [one, other] {
         tokio::spawn(async move {
             for number in 0..2000 {
-                lane.send([message(number, 20), message(number, 300)]).await;
+                lane.send([message(number, 20), message(number, 300)]).await.unwrap();
             }
         });
     }
@@ -216,7 +216,7 @@ async fn a_peer_that_takes_nothing_costs_a_bounded_amount() {
     let part = Bytes::from(vec![5; 1 << 20]);
     let mut taken = 0;
     while let Ok(()) = tokio::time::timeout(Duration::from_secs(3), async {
-        sending.send([part.clone(), Bytes::new()]).await;
+        sending.send([part.clone(), Bytes::new()]).await.unwrap();
     })
     .await
     {
@@ -233,9 +233,25 @@ async fn a_peer_that_takes_nothing_costs_a_bounded_amount() {
             drop((first, second));
             received.recv().await.unwrap()
         },
-        async { tokio::time::timeout(PATIENCE, more).await.unwrap() }
+        async { tokio::time::timeout(PATIENCE, more).await.unwrap().unwrap() }
     );
     assert_eq!(first.bytes, part);
+}
+
+#[tokio::test]
+async fn what_no_peer_would_take_is_refused_and_blocks_nothing() {
+    use strongroom_wire::lane::Refused;
+    let bounds = Bounds { ordered: true, window: 1000, outgoing: 600 };
+    let ((receiving, mut received), (sending, _)) = (lane(bounds), lane(bounds));
+    let large = [Bytes::from(vec![1; 400]), Bytes::from(vec![1; 101])];
+    assert_eq!(sending.send(large).await, Err(Refused::TooLarge { bytes: 501, max: 500 }));
+    assert_eq!(sending.send([Bytes::new(), Bytes::new()]).await, Err(Refused::Empty));
+    let largest = [Bytes::from(vec![1; 400]), Bytes::from(vec![1; 100])];
+    sending.send(largest.clone()).await.unwrap();
+    assert_eq!(sending.try_send(largest), Err(Refused::Full { bytes: 500, max: 600 }));
+    dial(&sending, accept(receiving).await, 1);
+    let next = tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
+    assert_eq!(next.bytes.len(), 500);
 }
 
 /// Two ends of a pipe of so many bytes, the far one with what its handshake came to.
@@ -295,7 +311,7 @@ async fn what_breaks_the_protocol_ends_its_connection_and_says_why() {
     let (receiving, _received) = lane(BOUNDS);
     let (far, _, carried) = piped(&receiving, 64 * 1024).await;
     drop(far);
-    assert!(matches!(carried.await.unwrap(), Ended::Cut));
+    assert!(matches!(carried.await.unwrap(), Ended::Cut | Ended::Stream(_)));
     let (mut far, mut session, carried) = piped(&receiving, 64 * 1024).await;
     let mut out = [0; 100];
     let written = session.sealer.close(&mut out).unwrap();
