@@ -162,11 +162,12 @@ pub const FAIL_POINTS: &[&str] = &[
     "delete.dead",
     "delete.erased",
     "delete.journalled",
-    "delete.released",
     "delete.copied",
     "delete.recorded",
     "delete.moved",
     "delete.rewritten",
+    // Passed by the deletion of an object before it rewrites anything, too.
+    "delete.released",
     "delete.done",
     "journal.stored",
     "journal.kept",

@@ -40,6 +40,9 @@ const AIMED_KILLS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The state of a round's work is asked for so often, and whenever a process ended.
 const LOOK: Duration = Duration::from_millis(250);
+/// Moments that only the deletion of a file passes, and those that only that of an object does.
+const OF_A_FILE: [&str; 3] = ["delete.copied", "delete.recorded", "delete.moved"];
+const OF_AN_OBJECT: [&str; 1] = ["delete.erased"];
 /// What is said of a process that was killed before it passed any named moment.
 const BEFORE: &str = "(before the first)";
 
@@ -214,9 +217,14 @@ impl Campaign {
     fn round(&mut self, round: usize, source: &Source) {
         let operation = OPERATIONS[round % OPERATIONS.len()];
         let cycle = round / OPERATIONS.len();
-        // Each operation is met by one process and by two, in turn; a rebuild is alone, and a deletion, each
-        // moment of which shall be met.
-        let two = (round + cycle) % 2 == 1 && !matches!(operation, "rebuild" | "delete");
+        // Each operation is met by one process and by two, in turn; what shall surely be met is met by one: of two,
+        // the other may pass the moment.
+        let alone = match operation {
+            "rebuild" | "delete" => true,
+            "restore" => self.missed().iter().any(|moment| moment.starts_with("journal.")),
+            _ => false,
+        };
+        let two = (round + cycle) % 2 == 1 && !alone;
         let begun = Instant::now();
         let archive = self.place.join("archive");
         let (before_aimed, before_random) = (sum(&self.aimed), sum(&self.random));
@@ -285,7 +293,13 @@ impl Campaign {
             }
             "delete" => {
                 let why = ["--reason", "a campaign", "--force", "--confirm"];
-                if cycle.is_multiple_of(2) {
+                let missed = self.missed();
+                let any = |moments: &[&str]| moments.iter().any(|moment| missed.contains(moment));
+                let a_file = match (any(&OF_A_FILE), any(&OF_AN_OBJECT)) {
+                    (one, other) if one == other => cycle.is_multiple_of(2),
+                    (of_a_file, _) => of_a_file,
+                };
+                if a_file {
                     // Bytes of it stand among others' in a segment.
                     let path = "small/00/00000";
                     let file = format!("data/{path}");
@@ -443,7 +457,10 @@ impl Campaign {
     /// Named moments in the order in which work passes them, the random ones between; the last first.
     fn kills(&mut self, operation: &'static str) -> Vec<Kill> {
         let prefix = format!("{operation}.");
-        let passes = |moment: &str| self.compressed || moment != "deposit.placed";
+        let passes = |moment: &str| {
+            let others: &[&str] = if self.dead.is_some() { &OF_AN_OBJECT } else { &OF_A_FILE };
+            (self.compressed || moment != "deposit.placed") && !others.contains(&moment)
+        };
         let mut moments: Vec<_> = (FAIL_POINTS.iter().copied())
             .filter(|moment| {
                 // A restoration is told of in a journal, as the last thing.
@@ -451,12 +468,18 @@ impl Campaign {
                 (moment.starts_with(&prefix) && passes(moment)) || journal
             })
             .collect();
+        let missed = self.missed().iter().any(|moment| moments.contains(moment));
         if let Some((_, kill)) = &self.plant {
             return vec![kill.clone()];
         }
         // Those that were met least often.
         moments.sort_by_key(|moment| self.aimed.get(*moment).copied().unwrap_or(0));
-        moments.truncate(AIMED_KILLS);
+        // After a kill in the journal nobody goes on with it, and the next of its moments would not come.
+        let mut journal = moments.iter().copied().filter(|moment| moment.starts_with("journal."));
+        let last = journal.next();
+        moments.retain(|moment| !moment.starts_with("journal."));
+        moments.truncate(AIMED_KILLS - usize::from(last.is_some()));
+        moments.extend(last);
         moments.sort_by_key(|moment| FAIL_POINTS.iter().position(|point| point == moment));
         let mut kills: Vec<Kill> = (moments.into_iter())
             .map(|m| {
@@ -466,12 +489,13 @@ impl Campaign {
             })
             .collect();
         // The first comes at any time; a later one soon, or nothing would be left to be killed.
-        // What takes a short time is killed at its moments first.
+        // What takes a short time is killed at its moments first; and both come last where a moment was not met yet.
         let short = matches!(operation, "rebuild" | "delete");
         for max in [RANDOM_MS_MAX, RANDOM_MS_MAX / 5] {
             let time = Duration::from_millis(20 + self.draw.below(max));
             let place = match max == RANDOM_MS_MAX {
-                _ if short => kills.len(),
+                _ if missed => kills.len(),
+                true if short => kills.len(),
                 true => 0,
                 false => 1 + self.draw.below(2) as usize,
             };
