@@ -147,7 +147,7 @@ fn ours(runtime: &Runtime, blob: &Bytes, blobs: usize) {
     let (a, b) = keys();
     let client = client_config(&a, b.id()).unwrap();
     let server = server_config(&b, Arc::new(|_: &NodeId| true)).unwrap();
-    let bounds = Bounds { ordered: false, window: 64 << 20, outgoing: 64 << 20 };
+    let bounds = Bounds { window: 64 << 20, outgoing: 64 << 20 };
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
     let sending = Lane::new(bounds, Box::new(|_| {}));
     let receiving = Lane::new(bounds, Box::new(move |message| sender.send(message).unwrap()));

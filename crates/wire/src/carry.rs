@@ -7,31 +7,29 @@
 //! by the cipher, and by the system.
 //!
 //! A message's memory comes from a pool and goes back when the last [`Message`] of it is dropped; with that its bytes
-//! are released, and its sender gets new credit.
+//! are released, and its sender gets new credit. Small messages that came in one record share their memory. A connection on
+//! which nothing happens holds a buffer of 4 KiB and its keys: the large ones are borrowed ([`buffers`]).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
-use crate::frame::{DATA_HEAD_BYTES, FRAME_BYTES_MAX, Frame, HEADER_BYTES, NoFrame};
+use crate::buffers::{Buffer, READ_BYTES_MIN, Scratch, WRITE_BYTES, WriteBuffer};
+use crate::frame::{DATA_HEAD_BYTES, FRAME_BYTES_MAX, Frame, HEADER_BYTES, Head, NoFrame};
 use crate::lane::{
-    CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused, Sending, Slot,
-    Violation, Whole,
+    self, CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused, Sending,
+    Slot, Ticket, Violation, Whole, cost,
 };
 use crate::tls::{
     self, Handshake, Opened, Opener, Progress, RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX,
-    Sealer, Session, UPDATE_BYTES, record_length,
+    Sealer, Session, record_length, sealed_bytes,
 };
 
-/// Bytes that are asked of the system at once.
-const READ_BYTES: usize = 256 * 1024;
-/// Bytes that are sealed and handed to the system at once: a chunk with its records' overhead, and as much of small
-/// messages beside it.
-const WRITE_BYTES: usize = sealed_bytes(CHUNK_BYTES as usize) + 4 * RECORD_BYTES_MAX;
 /// Pieces of a message that are copied to stand in one record with their head; larger ones are sealed where they lie.
 const COPY_BYTES_MAX: usize = 4096;
 /// Memory that a lane keeps for messages to come.
@@ -40,11 +38,8 @@ const POOL_BYTES_MAX: usize = 64 << 20;
 const ANSWERS_MAX: usize = MESSAGES_AHEAD_MAX as usize;
 /// Messages below this take memory from the allocator.
 const POOLED_BYTES_MIN: usize = 64 * 1024;
-
-/// Bytes of so many bytes of plaintext, sealed.
-const fn sealed_bytes(plain: usize) -> usize {
-    plain + plain.div_ceil(RECORD_PLAIN_MAX) * RECORD_OVERHEAD + UPDATE_BYTES
-}
+/// How long a peer is waited for that is to be told why its connection ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +51,24 @@ pub enum Ended {
     /// The stream ended, and the peer had not said so.
     #[error("the connection was cut")]
     Cut,
+    /// The peer's process was started anew, or forgot us; the lane goes on over other connections.
+    #[error("the peer was started anew")]
+    Restarted,
+    /// It took too long to agree on a connection.
+    #[error("the peer did not answer in time")]
+    Late,
+    /// No address of the peer is known.
+    #[error("there is no way to the peer: no address of it is known")]
+    NoWay,
+    /// Another connection took its place.
+    #[error("another connection took its place")]
+    Replaced,
+    /// The peer did not answer a heartbeat for as long as a path may be silent.
+    #[error("the peer was silent for too long")]
+    Silent,
+    /// The peer does not want this connection.
+    #[error("the peer refused the connection: {0}")]
+    Refused(crate::hello::Refusal),
     /// The system's error.
     #[error("the connection failed: {0}")]
     Stream(#[from] std::io::Error),
@@ -70,11 +83,9 @@ pub enum Ended {
     Violation(#[from] Violation),
 }
 
-/// How a lane is bounded: on both sides the same.
+/// How a lane is bounded.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Whether messages are handed on in the order in which they were sent.
-    pub ordered: bool,
     /// Bytes of messages that the peer may have under way to us; a message may have half of it.
     pub window: u64,
     /// Bytes of messages that may wait here for the peer.
@@ -92,37 +103,93 @@ pub struct Message {
 /// lane's window.
 pub type Deliver = dyn Fn(Message) + Send + Sync;
 
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The peer handed it on.
+    Delivered,
+    /// It was under way when the peer's process ended: nobody can say whether it was handed on.
+    Uncertain,
+}
+
+/// What is kept beside a message that is sent.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// Nobody wants to know.
+    None,
+    /// Wants to know its fate.
+    Receipt(oneshot::Sender<Fate>),
+    /// The request of this call.
+    Call(u64),
+}
+
+impl Note {
+    pub(crate) fn tell(self, fate: Fate) {
+        if let Note::Receipt(receipt) = self {
+            // Who does not wait any more does not care.
+            let _ = receipt.send(fate);
+        }
+    }
+}
+
 /// One lane to one peer, both directions. A clone is the same lane.
 #[derive(Clone)]
 pub struct Lane(Arc<Shared>);
 
 struct Shared {
-    outbox: Mutex<Outbox>,
-    inbox: Mutex<Inbox>,
+    outbox: Mutex<Life<Outbox<Note>>>,
+    inbox: Mutex<Life<Inbox>>,
     deliver: Box<Deliver>,
     /// There may be something to write.
     write: Notify,
     /// There may be room in the outbox.
     room: Notify,
+    /// The life is over in which connections began.
+    over: Notify,
     pool: Mutex<VecDeque<Vec<u8>>>,
     connections: AtomicU64,
+    resumes: AtomicU64,
+}
+
+/// The half of a lane in one life of the peer's process. A connection of an earlier one has no part in it.
+struct Life<T> {
+    number: u64,
+    half: T,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A lane as it is now, to be shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LaneState {
+    /// Messages that are not yet handed on by the peer, and what they count in bytes.
+    pub queued: (usize, u64),
+    /// What messages count in bytes that came and are still held.
+    pub held: u64,
+    /// Messages that came again after they had been handed on.
+    pub duplicates: u64,
+    /// Messages that were asked for after their connection had gone.
+    pub resumes: u64,
+    /// Connections that the lane has had.
+    pub connections: u64,
+}
+
 impl Lane {
     /// A lane with nothing under way.
     pub fn new(bounds: Bounds, deliver: Box<Deliver>) -> Lane {
+        let outbox = Outbox::new(bounds.outgoing, bounds.window / 2, CHUNK_BYTES);
         Lane(Arc::new(Shared {
-            outbox: Mutex::new(Outbox::new(bounds.outgoing, bounds.window / 2, CHUNK_BYTES)),
-            inbox: Mutex::new(Inbox::new(bounds.ordered, bounds.window)),
+            outbox: Mutex::new(Life { number: 0, half: outbox }),
+            inbox: Mutex::new(Life { number: 0, half: Inbox::new(bounds.window) }),
             deliver,
             write: Notify::new(),
             room: Notify::new(),
+            over: Notify::new(),
             pool: Mutex::new(VecDeque::new()),
             connections: AtomicU64::new(0),
+            resumes: AtomicU64::new(0),
         }))
     }
 
@@ -131,15 +198,7 @@ impl Lane {
     /// # Errors
     /// [`Refused`], but never that the lane is full.
     pub async fn send(&self, parts: [Bytes; 2]) -> Result<(), Refused> {
-        loop {
-            let room = self.0.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            match self.try_send(parts.clone()) {
-                Err(Refused::Full { .. }) => room.await,
-                done => return done,
-            }
-        }
+        self.post(parts, Note::None).await.map(drop)
     }
 
     /// The same, at once or not at all.
@@ -147,9 +206,7 @@ impl Lane {
     /// # Errors
     /// [`Refused`].
     pub fn try_send(&self, parts: [Bytes; 2]) -> Result<(), Refused> {
-        lock(&self.0.outbox).push(parts)?;
-        self.0.write.notify_waiters();
-        Ok(())
+        self.try_post(parts, Note::None).map(drop).map_err(|(refused, _)| refused)
     }
 
     /// Waits until the peer has handed on all that was sent.
@@ -158,16 +215,91 @@ impl Lane {
             let room = self.0.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            if lock(&self.0.outbox).is_empty() {
+            if lock(&self.0.outbox).half.is_empty() {
                 return;
             }
             room.await;
         }
     }
 
-    /// Messages that came again after they had been handed on.
-    pub fn duplicates(&self) -> u64 {
-        lock(&self.0.inbox).duplicates()
+    /// How it is now.
+    pub fn state(&self) -> LaneState {
+        let queued = {
+            let outbox = lock(&self.0.outbox);
+            (outbox.half.len(), outbox.half.bytes())
+        };
+        let inbox = lock(&self.0.inbox);
+        LaneState {
+            queued,
+            held: inbox.half.held(),
+            duplicates: inbox.half.duplicates(),
+            resumes: self.0.resumes.load(Ordering::Relaxed),
+            connections: self.0.connections.load(Ordering::Relaxed),
+        }
+    }
+
+    /// [`Lane::send`], with a note.
+    pub(crate) async fn post(&self, parts: [Bytes; 2], note: Note) -> Result<Ticket, Refused> {
+        let mut note = note;
+        loop {
+            let room = self.0.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            match self.try_post(parts.clone(), note) {
+                Ok(ticket) => return Ok(ticket),
+                Err((Refused::Full { .. }, back)) => note = back,
+                Err((refused, _)) => return Err(refused),
+            }
+            room.await;
+        }
+    }
+
+    /// [`Lane::try_send`], with a note, which comes back where the message is refused.
+    pub(crate) fn try_post(
+        &self,
+        parts: [Bytes; 2],
+        note: Note,
+    ) -> Result<Ticket, (Refused, Note)> {
+        let ticket = lock(&self.0.outbox).half.push(parts, note)?;
+        self.0.write.notify_waiters();
+        Ok(ticket)
+    }
+
+    /// Takes a message back, if nothing of it was sent.
+    pub(crate) fn withdraw(&self, ticket: Ticket) -> bool {
+        let withdrawn = lock(&self.0.outbox).half.withdraw(ticket).is_some();
+        if withdrawn {
+            self.0.room.notify_waiters();
+        }
+        withdrawn
+    }
+
+    /// The peer takes messages of so many bytes.
+    pub(crate) fn set_message_max(&self, message_max: u64) {
+        lock(&self.0.outbox).half.set_message_max(message_max);
+    }
+
+    /// The peer's process was started anew: connections of its earlier life end, what was under way is uncertain, what was not
+    /// begun waits on. `kept` hears of the calls that do.
+    pub(crate) fn restart(&self, kept: &mut impl FnMut(u64)) {
+        let uncertain = {
+            let mut outbox = lock(&self.0.outbox);
+            outbox.number += 1;
+            outbox.half.waiting().for_each(|note| {
+                if let Note::Call(call) = note {
+                    kept(*call);
+                }
+            });
+            outbox.half.restart()
+        };
+        {
+            let mut inbox = lock(&self.0.inbox);
+            inbox.number += 1;
+            inbox.half.restart();
+        }
+        uncertain.into_iter().for_each(|note| note.tell(Fate::Uncertain));
+        self.0.over.notify_waiters();
+        self.0.room.notify_waiters();
     }
 
     /// Carries the lane over a connection until that ends; `early` is what its handshake left over. What was under way on it
@@ -176,17 +308,40 @@ impl Lane {
     where
         S: AsyncRead + AsyncWrite + Send,
     {
+        let over = self.0.over.notified();
+        tokio::pin!(over);
+        over.as_mut().enable();
         let connection = Connection(self.0.connections.fetch_add(1, Ordering::Relaxed));
-        let carried = Carried { shared: &self.0, connection, answers: Mutex::new(VecDeque::new()) };
-        lock(&self.0.outbox).join(connection);
-        lock(&self.0.inbox).join(connection);
+        let life = {
+            let mut outbox = lock(&self.0.outbox);
+            outbox.half.join(connection);
+            outbox.number
+        };
+        let carried =
+            Carried { shared: &self.0, life, connection, answers: Mutex::new(VecDeque::new()) };
         // However this ends, dropped in the middle too.
-        let _gone = Gone { shared: &self.0, connection };
-        let (read, write) = tokio::io::split(stream);
-        tokio::select! {
-            ended = carried.read(read, session.opener, early) => ended,
-            ended = carried.write(write, session.sealer) => ended,
+        let _gone = Gone(&carried);
+        match carried.inbox() {
+            Ok(mut inbox) => inbox.half.join(connection),
+            Err(ended) => return ended,
         }
+        let (read, write) = tokio::io::split(stream);
+        tokio::pin!(write);
+        let mut sealing = Sealing { sealer: session.sealer, buffer: None, at: 0, written: 0 };
+        let ended = tokio::select! {
+            ended = carried.read(read, session.opener, early) => ended,
+            ended = carried.write(write.as_mut(), &mut sealing) => ended,
+            () = over => Ended::Restarted,
+        };
+        let last_words = sealing.last_words(&ended);
+        if !last_words.is_empty() {
+            let tell = async {
+                write.write_all(&last_words).await?;
+                write.flush().await
+            };
+            let _ = tokio::time::timeout(LAST_WORDS, tell).await;
+        }
+        ended
     }
 }
 
@@ -216,22 +371,26 @@ where
 /// A lane's part in one connection.
 struct Carried<'a> {
     shared: &'a Arc<Shared>,
+    /// The life of the peer in which it is.
+    life: u64,
     connection: Connection,
     /// What the reading side has to say.
     answers: Mutex<VecDeque<Frame>>,
 }
 
-struct Gone<'a> {
-    shared: &'a Shared,
-    connection: Connection,
-}
+struct Gone<'a>(&'a Carried<'a>);
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        lock(&self.shared.outbox).lost(self.connection);
-        lock(&self.shared.inbox).lost(self.connection);
+        let Gone(carried) = self;
+        if let Ok(mut outbox) = carried.outbox() {
+            outbox.half.lost(carried.connection);
+        }
+        if let Ok(mut inbox) = carried.inbox() {
+            inbox.half.lost(carried.connection);
+        }
         // The others have something to ask and to tell.
-        self.shared.write.notify_waiters();
+        carried.shared.write.notify_waiters();
     }
 }
 
@@ -244,28 +403,41 @@ struct Within {
 }
 
 impl Carried<'_> {
-    async fn read(&self, read: impl AsyncRead, opener: Opener, mut early: Vec<u8>) -> Ended {
+    fn outbox(&self) -> Result<MutexGuard<'_, Life<Outbox<Note>>>, Ended> {
+        let outbox = lock(&self.shared.outbox);
+        if outbox.number == self.life { Ok(outbox) } else { Err(Ended::Restarted) }
+    }
+
+    fn inbox(&self) -> Result<MutexGuard<'_, Life<Inbox>>, Ended> {
+        let inbox = lock(&self.shared.inbox);
+        if inbox.number == self.life { Ok(inbox) } else { Err(Ended::Restarted) }
+    }
+
+    async fn read(&self, read: impl AsyncRead, opener: Opener, early: Vec<u8>) -> Ended {
         tokio::pin!(read);
         let mut end = early.len();
-        early.resize(end.max(READ_BYTES), 0);
-        let mut there = early;
+        let mut there = Buffer::small(early);
         let mut stream = Stream {
             carried: self,
             opener,
             within: None,
             partial: Vec::new(),
-            scratch: Vec::new(),
+            small: Small::default(),
         };
-        stream.scratch.resize(RECORD_BYTES_MAX, 0);
         loop {
-            let used = match stream.records(&there[..end]) {
+            let used = match stream.records(&there.bytes()[..end]) {
                 Ok(used) => used,
                 Err(ended) => return ended,
             };
-            // Less than a record is left.
-            there.copy_within(used..end, 0);
-            end -= used;
-            match read.read(&mut there[end..]).await {
+            let (filled, quiet) =
+                (end == there.bytes().len(), used == end && end < READ_BYTES_MIN / 2);
+            if used > 0 {
+                // Less than a record is left.
+                there.bytes().copy_within(used..end, 0);
+                end -= used;
+            }
+            there.fit(filled, quiet, end);
+            match read.read(&mut there.bytes()[end..]).await {
                 Ok(0) => return Ended::Cut,
                 Ok(n) => end += n,
                 Err(error) => return error.into(),
@@ -273,28 +445,29 @@ impl Carried<'_> {
         }
     }
 
-    async fn write(&self, write: impl AsyncWrite, sealer: Sealer) -> Ended {
-        tokio::pin!(write);
-        let mut sealing = Sealing {
-            sealer,
-            out: vec![0; WRITE_BYTES],
-            at: 0,
-            plain: Vec::with_capacity(RECORD_PLAIN_MAX),
-        };
+    async fn write(
+        &self,
+        mut write: std::pin::Pin<&mut impl AsyncWrite>,
+        sealing: &mut Sealing,
+    ) -> Ended {
         loop {
             let more = self.shared.write.notified();
             tokio::pin!(more);
             more.as_mut().enable();
-            if let Err(error) = self.fill(&mut sealing) {
-                return error.into();
+            if let Err(ended) = self.fill(sealing) {
+                return ended;
             }
             if sealing.at == 0 {
+                sealing.buffer = None;
                 more.await;
                 continue;
             }
-            let sealed = &sealing.out[..sealing.at];
-            if let Err(error) = write.write_all(sealed).await {
-                return error.into();
+            while let rest @ [_, ..] = sealing.rest() {
+                match write.write(rest).await {
+                    Ok(0) => return Ended::Cut,
+                    Ok(n) => sealing.written += n,
+                    Err(error) => return error.into(),
+                }
             }
             if let Err(error) = write.flush().await {
                 return error.into();
@@ -303,84 +476,120 @@ impl Carried<'_> {
     }
 
     /// Seals what there is to say, as much as goes out at once.
-    fn fill(&self, sealing: &mut Sealing) -> Result<(), tls::Error> {
-        sealing.at = 0;
+    fn fill(&self, sealing: &mut Sealing) -> Result<(), Ended> {
+        (sealing.at, sealing.written) = (0, 0);
         while sealing.has_room()
             && let Some(answer) = lock(&self.answers).pop_front()
         {
             sealing.frame(&answer)?;
         }
         let (ack, credit) = {
-            let mut inbox = lock(&self.shared.inbox);
-            (inbox.ack(self.connection), inbox.credit())
+            let mut inbox = self.inbox()?;
+            (inbox.half.ack(self.connection), inbox.half.credit())
         };
         for frame in [ack, credit].into_iter().flatten() {
             sealing.frame(&frame)?;
         }
         while sealing.has_room() {
-            let next = lock(&self.shared.outbox).next(self.connection);
+            let next = self.outbox()?.half.next(self.connection);
             match next {
                 None => break,
                 Some(Sending::Where(question, sequences)) => {
+                    self.shared.resumes.fetch_add(sequences.len() as u64, Ordering::Relaxed);
                     sealing.frame(&Frame::Where { question, sequences })?;
                 }
                 Some(Sending::Data(head, parts)) => {
                     sealing.frame(&Frame::Data(head))?;
-                    parts.iter().try_for_each(|part| sealing.bytes(part))?;
+                    for part in &parts {
+                        sealing.bytes(part)?;
+                    }
                 }
             }
         }
-        sealing.seal()
+        sealing.seal()?;
+        Ok(())
     }
 }
 
 /// What is sealed to be written at once.
 struct Sealing {
     sealer: Sealer,
-    out: Vec<u8>,
-    /// Bytes of `out` that are sealed.
+    /// `None` while nothing is to be said.
+    buffer: Option<WriteBuffer>,
+    /// Bytes of the buffer that are sealed, and those of them that were written.
     at: usize,
-    /// What waits to fill a record.
-    plain: Vec<u8>,
+    written: usize,
 }
 
 impl Sealing {
     /// Whether any chunk, with its head and what waits, would fit.
     fn has_room(&self) -> bool {
-        let more = sealed_bytes(CHUNK_BYTES as usize) + 2 * RECORD_BYTES_MAX + UPDATE_BYTES;
-        self.out.len() - self.at >= more
+        WRITE_BYTES - self.at >= sealed_bytes(CHUNK_BYTES as usize) + 2 * RECORD_BYTES_MAX
+    }
+
+    fn rest(&self) -> &[u8] {
+        match &self.buffer {
+            Some(buffer) => &buffer.out[self.written..self.at],
+            None => &[],
+        }
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<(), tls::Error> {
-        if self.plain.len() + FRAME_BYTES_MAX > RECORD_PLAIN_MAX {
+        if self.buffer().plain.len() + FRAME_BYTES_MAX > RECORD_PLAIN_MAX {
             self.seal()?;
         }
-        frame.write(&mut self.plain);
+        frame.write(&mut self.buffer().plain);
         Ok(())
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), tls::Error> {
         if bytes.len() <= COPY_BYTES_MAX {
-            if self.plain.len() + bytes.len() > RECORD_PLAIN_MAX {
+            if self.buffer().plain.len() + bytes.len() > RECORD_PLAIN_MAX {
                 self.seal()?;
             }
-            self.plain.extend_from_slice(bytes);
+            self.buffer().plain.extend_from_slice(bytes);
             return Ok(());
         }
         self.seal()?;
+        let buffer = self.buffer.get_or_insert_with(WriteBuffer::take);
         for record in bytes.chunks(RECORD_PLAIN_MAX) {
-            self.at += self.sealer.seal(record, &mut self.out[self.at..])?;
+            self.at += self.sealer.seal(record, &mut buffer.out[self.at..])?;
         }
         Ok(())
     }
 
     /// Seals what waits.
     fn seal(&mut self) -> Result<(), tls::Error> {
-        if !self.plain.is_empty() {
-            self.at += self.sealer.seal(&self.plain, &mut self.out[self.at..])?;
-            self.plain.clear();
+        if let Some(buffer) = &mut self.buffer
+            && !buffer.plain.is_empty()
+        {
+            self.at += self.sealer.seal(&buffer.plain, &mut buffer.out[self.at..])?;
+            buffer.plain.clear();
         }
         Ok(())
+    }
+
+    fn buffer(&mut self) -> &mut WriteBuffer {
+        self.buffer.get_or_insert_with(WriteBuffer::take)
+    }
+
+    /// What the peer is told at the end, behind what was begun; nothing where it knows, or cannot be told.
+    fn last_words(&mut self, ended: &Ended) -> Vec<u8> {
+        let mut alert = vec![0; 2 * RECORD_OVERHEAD];
+        let written = match ended {
+            Ended::Tls(tls::Error::Broken { alert: why, .. }) => {
+                self.sealer.abort(*why, &mut alert)
+            }
+            Ended::NoFrame(_) | Ended::Violation(_) => {
+                self.sealer.abort(tls::ILLEGAL_PARAMETER, &mut alert)
+            }
+            Ended::Restarted => self.sealer.close(&mut alert),
+            _ => return Vec::new(),
+        };
+        match written {
+            Ok(written) => [self.rest(), &alert[..written]].concat(),
+            Err(_) => Vec::new(),
+        }
     }
 }
 
@@ -391,7 +600,14 @@ struct Stream<'a> {
     within: Option<Within>,
     /// The beginning of a frame that is not whole.
     partial: Vec<u8>,
-    scratch: Vec<u8>,
+    small: Small,
+}
+
+/// Small messages of one record, whole, which are handed on together.
+#[derive(Default)]
+struct Small {
+    bytes: Vec<u8>,
+    lengths: Vec<usize>,
 }
 
 impl Stream<'_> {
@@ -426,21 +642,21 @@ impl Stream<'_> {
                 // How much came is what the slot grew by.
                 let n = opened?;
                 within.left -= n;
-                self.arrived();
-                return Ok(());
+                return self.arrived();
             }
             within.slot = None;
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let opened = self.opener.open(record, &mut scratch);
-        let done = match opened {
-            Ok(Opened::Data(n)) => self.feed(&scratch[..n]),
+        let mut scratch = Scratch::take();
+        match self.opener.open(record, scratch.bytes()) {
+            Ok(Opened::Data(n)) => {
+                let fed = self.feed(&scratch.bytes()[..n]);
+                self.hand_on_small();
+                fed
+            }
             Ok(Opened::Nothing) => Ok(()),
             Ok(Opened::End) => Err(Ended::Closed),
             Err(error) => Err(error.into()),
-        };
-        self.scratch = scratch;
-        done
+        }
     }
 
     /// Takes plaintext that lies in a buffer.
@@ -459,10 +675,16 @@ impl Stream<'_> {
                         within.slot = None;
                     }
                 }
-                self.arrived();
+                self.arrived()?;
                 continue;
             }
             let before = self.partial.len();
+            if before == 0 {
+                data = self.take_small(data)?;
+                if data.is_empty() {
+                    return Ok(());
+                }
+            }
             let parsed = match before {
                 0 => Frame::parse(data)?,
                 _ => {
@@ -489,12 +711,55 @@ impl Stream<'_> {
         Ok(())
     }
 
+    /// Takes the messages that stand whole at the beginning of `data`, each in one frame. Returns what is behind.
+    fn take_small<'b>(&mut self, mut data: &'b [u8]) -> Result<&'b [u8], Ended> {
+        let Some((mut head, mut bytes)) = whole_message(data)? else { return Ok(data) };
+        let mut inbox = self.carried.inbox()?;
+        loop {
+            match inbox.half.small(self.carried.connection, &head)? {
+                lane::Small::HandOn => {
+                    self.small.bytes.extend_from_slice(bytes);
+                    self.small.lengths.push(bytes.len());
+                }
+                lane::Small::Skip => {}
+                lane::Small::Known => return Ok(data),
+            }
+            data = &data[DATA_HEAD_BYTES + bytes.len()..];
+            match whole_message(data)? {
+                Some(next) => (head, bytes) = next,
+                None => return Ok(data),
+            }
+        }
+    }
+
+    /// Hands on the small messages that were taken.
+    fn hand_on_small(&mut self) {
+        if self.small.lengths.is_empty() {
+            return;
+        }
+        let Small { bytes, lengths } = std::mem::take(&mut self.small);
+        let shared = self.carried.shared;
+        let cost = lengths.iter().map(|length| cost(*length as u64)).sum();
+        let held = Held { shared: shared.clone(), length: bytes.len(), buffer: bytes, cost };
+        let mut rest = Bytes::from_owner(held);
+        for length in &lengths {
+            (shared.deliver)(Message { bytes: rest.split_to(*length) });
+        }
+        // Their acknowledgement.
+        shared.write.notify_waiters();
+        // Room for the next, which most often are as many.
+        (self.small.lengths, self.small.bytes) = (lengths, Vec::new());
+        self.small.lengths.clear();
+    }
+
     fn frame(&mut self, frame: Frame) -> Result<(), Ended> {
-        let Carried { shared, connection, answers } = self.carried;
+        let carried = self.carried;
+        let (shared, connection) = (carried.shared, carried.connection);
+        let mut tell = |note: Note| note.tell(Fate::Delivered);
         match frame {
             Frame::Data(head) => {
                 let place =
-                    lock(&shared.inbox).data(*connection, &head, |total| shared.buffer(total))?;
+                    carried.inbox()?.half.data(connection, &head, |total| shared.buffer(total))?;
                 let slot = match place {
                     Place::Into(slot) => Some(slot),
                     Place::Skip => None,
@@ -503,17 +768,16 @@ impl Stream<'_> {
                 self.within = Some(Within { sequence: head.sequence, slot, left });
             }
             Frame::Ack { below, also } => {
-                if lock(&shared.outbox).ack(below, &also)? > 0 {
-                    shared.room.notify_waiters();
-                }
+                carried.outbox()?.half.ack(below, &also, &mut tell)?;
+                shared.room.notify_waiters();
             }
             Frame::Credit { limit } => {
-                lock(&shared.outbox).credit(limit);
+                carried.outbox()?.half.credit(limit);
                 shared.write.notify_waiters();
             }
             Frame::Where { question, sequences } => {
-                let told = lock(&shared.inbox).where_is(*connection, question, &sequences)?;
-                let mut answers = lock(answers);
+                let told = carried.inbox()?.half.where_is(connection, question, &sequences)?;
+                let mut answers = lock(&carried.answers);
                 answers.extend(told);
                 if answers.len() > ANSWERS_MAX {
                     return Err(Violation("asks, and does not listen").into());
@@ -522,7 +786,7 @@ impl Stream<'_> {
                 shared.write.notify_waiters();
             }
             Frame::At { sequence, offset } => {
-                lock(&shared.outbox).at(*connection, sequence, offset)?;
+                carried.outbox()?.half.at(connection, sequence, offset, &mut tell)?;
                 shared.write.notify_waiters();
                 shared.room.notify_waiters();
             }
@@ -531,24 +795,30 @@ impl Stream<'_> {
     }
 
     /// Hands on what is whole, at the end of a frame.
-    fn arrived(&mut self) {
-        let Some(within) = self.within.take_if(|within| within.left == 0) else { return };
+    fn arrived(&mut self) -> Result<(), Ended> {
+        let Some(within) = self.within.take_if(|within| within.left == 0) else { return Ok(()) };
         if within.slot.is_none() {
-            return;
+            return Ok(());
         }
-        let shared = self.carried.shared;
-        let whole = lock(&shared.inbox).arrived(within.sequence);
-        if whole.is_empty() {
-            return;
-        }
-        let sequences: Vec<u64> = whole.iter().map(|whole| whole.sequence).collect();
-        for whole in whole {
-            (shared.deliver)(Message { bytes: Bytes::from_owner(Held::new(shared, whole)) });
-        }
-        let mut inbox = lock(&shared.inbox);
-        sequences.iter().for_each(|sequence| inbox.handed_on(*sequence));
-        drop(inbox);
+        let (carried, shared) = (self.carried, self.carried.shared);
+        let Some(whole) = carried.inbox()?.half.arrived(within.sequence) else { return Ok(()) };
+        let Whole { sequence, buffer, length } = whole;
+        let held = Held { shared: shared.clone(), buffer, length, cost: cost(length as u64) };
+        (shared.deliver)(Message { bytes: Bytes::from_owner(held) });
+        carried.inbox()?.half.handed_on(sequence);
         shared.write.notify_waiters();
+        Ok(())
+    }
+}
+
+/// The message that `data` begins with, if it stands there whole in one frame.
+fn whole_message(data: &[u8]) -> Result<Option<(Head, &[u8])>, NoFrame> {
+    match Frame::parse(data)? {
+        Some((Frame::Data(head), begin)) if head.total == u64::from(head.length) => {
+            let length = usize::try_from(head.length).unwrap_or(usize::MAX);
+            Ok(data[begin..].get(..length).map(|bytes| (head, bytes)))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -581,17 +851,13 @@ impl Shared {
     }
 }
 
-/// The memory of a message that came.
+/// The memory of a message that came, or of several small ones.
 struct Held {
     shared: Arc<Shared>,
     buffer: Vec<u8>,
     length: usize,
-}
-
-impl Held {
-    fn new(shared: &Arc<Shared>, whole: Whole) -> Held {
-        Held { shared: shared.clone(), buffer: whole.buffer, length: whole.length }
-    }
+    /// What they count.
+    cost: u64,
 }
 
 impl AsRef<[u8]> for Held {
@@ -604,8 +870,8 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.shared.recycle(std::mem::take(&mut self.buffer));
         let mut inbox = lock(&self.shared.inbox);
-        inbox.release(self.length as u64);
-        let due = inbox.credit_is_due();
+        inbox.half.release(self.cost);
+        let due = inbox.half.credit_is_due();
         drop(inbox);
         if due {
             self.shared.write.notify_waiters();

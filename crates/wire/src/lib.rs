@@ -1,40 +1,60 @@
 //! Messages and blobs between nodes that never disturb each other.
 //!
-//! A node is a key ([`NodeId`]); what two nodes say is under TLS 1.3, each known to the other by its key
+//! A [`Node`] is a key ([`NodeId`]); what two nodes say is under TLS 1.3, each known to the other by its key
 //! ([`tls`]). Between two nodes there are *lanes* ([`Lane`]): what is under way on one, and where it goes on when a
 //! connection breaks, is kept by a pair of state machines without I/O ([`lane`]); a driver moves their frames ([`frame`]) over
-//! any stream. Nothing in this room opens a socket that it was not given a way to open. docs/wire.md says
-//! every byte.
+//! any stream. Nothing in this room dials but by the [`Dial`](path::Dial) that it was given. docs/wire.md says every byte.
 //!
 //! ```text
-//!   send ─► Outbox ─► frames ─► Sealer ─► stream ─► Opener ─► frames ─► Inbox ─► handler
-//!              ▲  credit, acknowledgements, what is there of a message  │
-//!              └────────────────────────────────────────────────────────┘
+//!   call, send, cast                                                         handler, by name
+//!        │ envelope                                                              ▲
+//!        ▼                                                                       │
+//!      Outbox ─► frames ─► Sealer ─► stream ─► Opener ─► frames ─► Inbox ────────┘
+//!        ▲  credit, acknowledgements, what is there of a message      │
+//!        └────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! What stands: identities, the handshake and the records ([`tls`]); lanes, tried by a simulator that breaks their connections
-//! at any byte (`tests/lanes.rs`); lanes over streams, with resets in the middle (`tests/wire/carry.rs`), and their cost beside
-//! tokio-rustls (`benches/point_to_point.rs`).
+//! To each peer there are three kinds of connections, each at a [`Place`](hello::Place) of its own:
 //!
-//! What is to come, in this shape:
+//! - *control*: heartbeats, cancellations, who watches which name. One connection; all peers' are driven by one thread that does
+//!   nothing else. A heartbeat that is not answered shows that the path is dead, and ends the peer's other connections too.
+//! - *calls*: messages up to 64 KiB. Two lanes of one connection each, chosen by the name that is called.
+//! - *bulk*: larger messages. One lane of several connections, which are dialled when the first large message waits, once
+//!   however many wait; threads of their own, of lower priority.
 //!
-//! - A `Node` holds a key, a way to dial (`Dial`: a peer's key and addresses to streams, each of a kind), and the peers that it
-//!   knows. It says first, on each connection: protocol version and features, the lane, and the *epoch*, a random number of
-//!   the process's life. A peer that comes with another epoch has been restarted: what was under way to its old life and not
-//!   acknowledged fails, what was not begun goes to the new one, and the old epoch is never taken again.
-//! - Three kinds of lanes to a peer: *control*, one connection, all peers' on a thread of their own; *calls*, two ordered
-//!   lanes of one connection each, chosen by the hash of a key; *bulk*, one lane of two to six connections that are dialled
-//!   when the first large message waits, once however many wait.
-//! - A message begins with an envelope (name, call, deadline, trace); handlers are async functions by name. A call
-//!   that is cancelled, whose deadline passed, or whose handler panics, ends with an error on both sides.
-//! - Heartbeats on control decide that a path is dead, and a connection's death is a lane's ordinary business.
+//! The first frame says which place a connection is for, and the *epoch*, a random number of the life in which its sender knows
+//! the peer ([`hello`]). A peer that comes with another epoch has been started anew: what was under way to its old life fails,
+//! what was not begun goes to the new one, and the old epoch is never taken again.
+//!
+//! | what fails | what follows |
+//! |---|---|
+//! | a connection | it is dialled again, with pauses of full jitter; what was under way goes on elsewhere, or then |
+//! | both sides dial at once | the one dialled by the lesser key stays |
+//! | a handler, or it panics | its caller is told |
+//! | nobody waits for a reply any more | the request is taken back if it was not begun; else its handler is dropped where it waits |
+//! | a peer takes nothing | what waits for it is bounded; then sending waits, or says that the peer is busy |
+//!
+//! To come: blobs of any size as streams, order by key, credit from one budget for all peers, membership, messages kept on
+//! disk.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod buffers;
 mod carry;
+mod control;
+mod envelope;
 pub mod frame;
+pub mod hello;
 mod identity;
 pub mod lane;
+mod node;
+pub mod path;
+mod peer;
+mod service;
 pub mod tls;
 
-pub use carry::{Bounds, Deliver, Ended, Lane, Message, shake};
+pub use carry::{Bounds, Deliver, Ended, Fate, Lane, LaneState, Message, shake};
+pub use envelope::{NAME_BYTES_MAX, Trace};
 pub use identity::{NodeId, NodeKey, NotANode};
+pub use node::{Node, NotStarted, PeerState, SendError, Settings};
+pub use peer::{Gone, Receipt};
+pub use service::{CallError, Context, Failure, NotAName, Payload, Registration};

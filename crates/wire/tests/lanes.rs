@@ -8,23 +8,26 @@
 //! The gate tries 2,000 seeds, and that each planted bug is found.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use bytes::Bytes;
 use strongroom_testkit::Random;
 use strongroom_wire::frame::Frame;
-use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot, Whole};
+use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot, Small, Ticket, cost};
 
 const WINDOW: u64 = 4096;
 const CHUNK_BYTES: u32 = 300;
 const CONNECTIONS_MAX: usize = 3;
+/// With which a message here begins.
+const PLACE_BYTES: u64 = 8;
 /// Bytes that a connection takes before its sender has to wait.
 const PIPE_BYTES: usize = 2000;
 
 /// Bugs that are made on purpose, in what drives the lane here, as a real driver could make them.
-const PLANTS: [&str; 5] = [
+const PLANTS: [&str; 6] = [
+    "restart-without-failing",
     "no-fence",
     "unnumbered-questions",
     "resume-without-asking",
@@ -61,15 +64,18 @@ fn main() -> ExitCode {
                 }
             }
         }
-        let Counts { messages, bytes, breaks, resumed, late } = counts;
+        let Counts { messages, bytes, breaks, resumed, late, withdrawn, restarts, uncertain } =
+            counts;
         println!(
             "lanes: {seeds} seeds, {messages} messages, {bytes} bytes, {breaks} breaks, {resumed} messages gone on \
-             with in the middle, {late} pieces that came late, {:.1} s: {}",
+             with in the middle, {late} pieces that came late, {withdrawn} withdrawn, {restarts} restarts that left \
+             {uncertain} uncertain, {:.1} s: {}",
             begun.elapsed().as_secs_f64(),
             if failed { "FAILED" } else { "nothing lost, nothing twice" }
         );
         // A campaign that tries nothing proves nothing.
-        assert!(breaks > seeds && resumed > seeds / 4 && late > seeds / 20, "too little happened");
+        let enough = breaks > seeds && resumed > seeds / 4 && late > seeds / 20;
+        assert!(enough && withdrawn > seeds / 20 && uncertain > seeds / 20, "too little happened");
     }
     let planted = PLANTS.into_iter().filter(|name| plant.as_deref().unwrap_or(name) == *name);
     for name in planted.filter(|_| plant.is_some() || seeds.is_none()) {
@@ -93,6 +99,9 @@ struct Counts {
     breaks: u64,
     resumed: u64,
     late: u64,
+    withdrawn: u64,
+    restarts: u64,
+    uncertain: u64,
 }
 
 fn one_in(chance: &mut Random, n: u64) -> bool {
@@ -129,24 +138,29 @@ struct Sim<'a> {
     chance: Random,
     plant: &'a str,
     counts: &'a mut Counts,
-    outbox: Outbox,
+    outbox: Outbox<u64>,
     inbox: Inbox,
     links: BTreeMap<u64, Link>,
     next_link: u64,
-    ordered: bool,
+    /// Each message begins with its place here.
     sent: Vec<Vec<u8>>,
-    /// Out to be handed on.
+    /// Those that wait, and may be withdrawn; and of those that were sent, what became of them.
+    tickets: BTreeMap<u64, Ticket>,
+    withdrawn: BTreeSet<u64>,
+    done: BTreeSet<u64>,
+    /// Nobody knows whether they were handed on.
+    uncertain: BTreeSet<u64>,
+    /// Out to be handed on: number on the lane, and bytes.
     out: Vec<(u64, Vec<u8>)>,
-    /// Handed on and still held.
+    /// What those count that were handed on and are still held.
     held: Vec<u64>,
-    handed: BTreeMap<u64, u64>,
+    handed: BTreeSet<u64>,
     /// How far each message was sent on which connection: for a planted bug.
     resumed: BTreeMap<u64, u64>,
 }
 
 fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
     let mut chance = Random(seed);
-    let ordered = one_in(&mut chance, 2);
     let messages = 5 + chance.below(60);
     // Faults end, so that everything must come to its end.
     let calm = chance.below(8000);
@@ -154,14 +168,17 @@ fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
         plant,
         counts,
         outbox: Outbox::new(20_000, WINDOW / 2, CHUNK_BYTES),
-        inbox: Inbox::new(ordered, WINDOW),
+        inbox: Inbox::new(WINDOW),
         links: BTreeMap::new(),
         next_link: 0,
-        ordered,
         sent: Vec::new(),
+        tickets: BTreeMap::new(),
+        withdrawn: BTreeSet::new(),
+        done: BTreeSet::new(),
+        uncertain: BTreeSet::new(),
         out: Vec::new(),
         held: Vec::new(),
-        handed: BTreeMap::new(),
+        handed: BTreeSet::new(),
         resumed: BTreeMap::new(),
         chance,
     };
@@ -183,13 +200,17 @@ fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
 impl Sim<'_> {
     fn step(&mut self, messages: u64, faults: bool) -> Result<(), String> {
         match self.chance.below(12) {
-            0 if (self.sent.len() as u64) < messages => self.push(),
+            0 if (self.sent.len() as u64) < messages => match self.chance.below(12) {
+                0 => self.withdraw(),
+                _ => self.push(),
+            },
             1 | 2 => self.write(),
             3..=5 => self.deliver()?,
             6 | 7 => self.deliver_back()?,
             8 => self.answer(),
             9 => self.hand_on()?,
             10 => self.release(),
+            11 if faults && one_in(&mut self.chance, 300) => self.restart()?,
             11 if faults && one_in(&mut self.chance, 6) => self.fault(),
             11 => self.notice_or_open(),
             _ => {}
@@ -202,19 +223,33 @@ impl Sim<'_> {
 
     fn push(&mut self) {
         let length = match self.chance.below(4) {
-            0 => 1 + self.chance.below(WINDOW / 2),
+            0 => 1 + self.chance.below(WINDOW / 2 - PLACE_BYTES),
             1 => 1 + self.chance.below(600),
             _ => 1 + self.chance.below(40),
         };
-        let bytes: Vec<u8> = (0..length).map(|_| self.chance.draw() as u8).collect();
+        let place = self.sent.len() as u64;
+        let mut bytes = place.to_le_bytes().to_vec();
+        bytes.extend((0..length).map(|_| self.chance.draw() as u8));
         let cut = self.chance.below(length + 1) as usize;
         let (one, other) = bytes.split_at(cut);
         let parts = [Bytes::copy_from_slice(one), Bytes::copy_from_slice(other)];
-        if let Ok(sequence) = self.outbox.push(parts) {
-            assert_eq!(sequence, self.sent.len() as u64);
+        if let Ok(ticket) = self.outbox.push(parts, place) {
             self.counts.messages += 1;
             self.counts.bytes += length;
             self.sent.push(bytes);
+            self.tickets.insert(place, ticket);
+        }
+    }
+
+    /// Takes back one of those that were sent last, if it was not begun.
+    fn withdraw(&mut self) {
+        let back = self.chance.below(8);
+        let Some((_, ticket)) = self.tickets.iter().rev().nth(back as usize) else { return };
+        let ticket = *ticket;
+        if let Some(place) = self.outbox.withdraw(ticket) {
+            self.counts.withdrawn += 1;
+            self.tickets.remove(&place);
+            self.withdrawn.insert(place);
         }
     }
 
@@ -234,7 +269,7 @@ impl Sim<'_> {
             Sending::Where(_, sequences) if self.plant == "resume-without-asking" => {
                 for sequence in sequences {
                     let sent = self.resumed.get(&sequence).copied().unwrap_or(0);
-                    let _ = self.outbox.at(Connection(number), sequence, Some(sent));
+                    let _ = self.outbox.at(Connection(number), sequence, Some(sent), &mut drop);
                 }
             }
             Sending::Where(question, sequences) => {
@@ -292,11 +327,13 @@ impl Sim<'_> {
                     }
                     if written.is_some() {
                         let whole = self.inbox.arrived(sequence);
-                        if self.plant == "acknowledge-early" {
-                            whole.iter().for_each(|w| self.inbox.handed_on(w.sequence));
+                        if let Some(whole) = whole {
+                            if self.plant == "acknowledge-early" {
+                                self.inbox.handed_on(whole.sequence);
+                            }
+                            let bytes = whole.buffer[..whole.length].to_vec();
+                            self.out.push((whole.sequence, bytes));
                         }
-                        let cut = |w: Whole| (w.sequence, w.buffer[..w.length].to_vec());
-                        self.out.extend(whole.into_iter().map(cut));
                     }
                 }
                 if ended && let Some(link) = self.links.get_mut(&number) {
@@ -306,6 +343,27 @@ impl Sim<'_> {
             }
             let parsed = Frame::parse(input).map_err(|e| format!("the receiver: {e}"))?;
             let Some((frame, length)) = parsed else { break };
+            match frame {
+                Frame::Data(head)
+                    if head.total == u64::from(head.length)
+                        && input.len() >= length + head.length as usize =>
+                {
+                    let end = length + head.length as usize;
+                    let what = (self.inbox.small(Connection(number), &head))
+                        .map_err(|e| format!("the receiver: {e}"))?;
+                    let bytes = input[length..end].to_vec();
+                    if what != Small::Known {
+                        input = &input[end..];
+                        match what {
+                            Small::HandOn => self.hand(&bytes)?,
+                            _ => self.counts.late += 1,
+                        }
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            let Some(link) = self.links.get_mut(&number) else { break };
             input = &input[length..];
             match frame {
                 Frame::Data(head) => {
@@ -375,15 +433,25 @@ impl Sim<'_> {
         if let Some(link) = self.links.get_mut(&number) {
             link.back.bytes.drain(..length);
         }
+        let mut notes = Vec::new();
+        let mut note = |place| notes.push(place);
         let done = match frame {
-            Frame::Ack { below, also } => self.outbox.ack(below, &also).map(drop),
+            Frame::Ack { below, also } => self.outbox.ack(below, &also, &mut note),
             Frame::Credit { limit } => {
                 self.outbox.credit(limit);
                 Ok(())
             }
-            Frame::At { sequence, offset } => self.outbox.at(Connection(number), sequence, offset),
+            Frame::At { sequence, offset } => {
+                self.outbox.at(Connection(number), sequence, offset, &mut note)
+            }
             other => return Err(format!("the sender got {other:?}")),
         };
+        for place in notes {
+            self.tickets.remove(&place);
+            if !self.done.insert(place) {
+                return Err(format!("message {place} is done twice"));
+            }
+        }
         done.map_err(|e| format!("the sender: {e}"))
     }
 
@@ -396,19 +464,50 @@ impl Sim<'_> {
         if self.plant == "acknowledge-early" && one_in(&mut self.chance, 4) {
             return Ok(());
         }
-        let times = self.handed.entry(sequence).or_default();
-        *times += 1;
-        if *times > 1 {
-            return Err(format!("message {sequence} was handed on twice"));
-        }
-        if self.sent.get(sequence as usize) != Some(&bytes) {
-            return Err(format!("message {sequence} is not what was sent"));
-        }
-        if self.ordered && sequence + 1 != self.handed.len() as u64 {
-            return Err(format!("message {sequence} was handed on out of order"));
-        }
+        self.hand(&bytes)?;
         self.inbox.handed_on(sequence);
-        self.held.push(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn hand(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let place = u64::from_le_bytes(*bytes.first_chunk().ok_or("a message that is too short")?);
+        if self.sent.get(place as usize).map(Vec::as_slice) != Some(bytes) {
+            return Err(format!("message {place} is not what was sent"));
+        }
+        if self.withdrawn.contains(&place) {
+            return Err(format!("message {place} was handed on, and had been withdrawn"));
+        }
+        if !self.handed.insert(place) {
+            return Err(format!("message {place} was handed on twice"));
+        }
+        self.held.push(cost(bytes.len() as u64));
+        Ok(())
+    }
+
+    /// The receiving process ends, and another is there: what it had not handed on is gone, and every connection.
+    fn restart(&mut self) -> Result<(), String> {
+        self.counts.restarts += 1;
+        self.links.clear();
+        let plant = self.plant == "restart-without-failing";
+        let out = std::mem::take(&mut self.out);
+        if one_in(&mut self.chance, 2) {
+            self.held.clear();
+            self.inbox = Inbox::new(WINDOW);
+        } else {
+            // Or only its knowledge of us is gone: what is being handed on is, and what it holds it holds.
+            self.inbox.restart();
+            for (_, bytes) in out {
+                self.hand(&bytes)?;
+            }
+        }
+        for place in self.outbox.restart() {
+            self.tickets.remove(&place);
+            match plant {
+                true => drop(self.done.insert(place)),
+                false => drop(self.uncertain.insert(place)),
+            }
+            self.counts.uncertain += 1;
+        }
         Ok(())
     }
 
@@ -471,11 +570,16 @@ impl Sim<'_> {
     }
 
     fn check(&mut self, messages: u64) -> Result<(), String> {
-        let handed = self.handed.len() as u64;
-        if handed != messages {
-            return Err(format!(
-                "{handed} of {messages} messages were handed on, and all acknowledged"
-            ));
+        for place in 0..messages {
+            let came = self.handed.contains(&place);
+            let (done, uncertain) = (self.done.contains(&place), self.uncertain.contains(&place));
+            let withdrawn = self.withdrawn.contains(&place);
+            if usize::from(done) + usize::from(uncertain) + usize::from(withdrawn) != 1 {
+                return Err(format!("what became of message {place} was not said, or twice"));
+            }
+            if done && !came {
+                return Err(format!("message {place} is acknowledged, and was never handed on"));
+            }
         }
         while !self.held.is_empty() {
             self.release();

@@ -47,8 +47,7 @@ pub(super) fn first_words() -> [Vec<u8>; 2] {
 pub(super) fn frames(input: &[u8]) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let bounds =
-            Bounds { ordered: input.len().is_multiple_of(2), window: 1 << 20, outgoing: 1 << 20 };
+        let bounds = Bounds { window: 1 << 20, outgoing: 1 << 20 };
         let lane = Lane::new(bounds, Box::new(drop));
         for length in [1, 5000, 300_000] {
             let _ = lane.try_send([vec![7; length].into(), Default::default()]);
@@ -78,7 +77,7 @@ pub(super) fn frames(input: &[u8]) -> String {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            ended = carried => format!("{ended} {}", lane.duplicates()),
+            ended = carried => format!("{ended} {}", lane.state().duplicates),
             () = talk => unreachable!("it waits for ever"),
         }
     })

@@ -3,22 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Connection, MESSAGES_AHEAD_MAX, Violation};
+use super::{Connection, MESSAGES_AHEAD_MAX, Violation, cost};
 use crate::frame::{Frame, Head, SEQUENCES_MAX};
 
 /// Messages of a lane that arrive.
 pub struct Inbox {
-    /// Whether messages are handed on in the order of their numbers.
-    ordered: bool,
     /// All below were handed on.
     below: u64,
     /// Those above that were handed on, too.
     handed: BTreeSet<u64>,
     messages: BTreeMap<u64, Incoming>,
-    /// In an ordered lane, the first that was not given out to be handed on.
-    next_out: u64,
     /// What is to be acknowledged on each connection.
-    acks: BTreeMap<Connection, BTreeSet<u64>>,
+    acks: BTreeMap<Connection, Acks>,
     /// Bytes that were granted, and those that were begun, since the lane's beginning.
     limit: u64,
     begun: u64,
@@ -28,6 +24,15 @@ pub struct Inbox {
     held: u64,
     window: u64,
     duplicates: u64,
+}
+
+/// What is to be acknowledged on a connection.
+#[derive(Default)]
+struct Acks {
+    /// Anything at all.
+    due: bool,
+    /// What `below` does not say.
+    also: Vec<u64>,
 }
 
 struct Incoming {
@@ -42,8 +47,6 @@ enum Stage {
     /// Asked for, and nothing of it is there.
     Nothing,
     Arriving(Arc<Slot>),
-    /// Whole, and waiting for those before it.
-    Whole(Whole),
     /// Given out to be handed on; of so many bytes.
     Out(u64),
 }
@@ -121,15 +124,24 @@ pub enum Place {
     Skip,
 }
 
+/// What is to be done with a message that came whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Small {
+    /// It is handed on at once: it counts as that, and is acknowledged from now on.
+    HandOn,
+    /// It was handed on before.
+    Skip,
+    /// Something is known of it: it goes the way of those that come in pieces ([`Inbox::data`]).
+    Known,
+}
+
 impl Inbox {
-    /// An empty one, for messages of `window` bytes in all and half of that each.
-    pub fn new(ordered: bool, window: u64) -> Inbox {
+    /// An empty one, for messages that count `window` bytes in all, and have half of that each at most.
+    pub fn new(window: u64) -> Inbox {
         Inbox {
-            ordered,
             below: 0,
             handed: BTreeSet::new(),
             messages: BTreeMap::new(),
-            next_out: 0,
             acks: BTreeMap::new(),
             limit: 0,
             begun: 0,
@@ -165,22 +177,12 @@ impl Inbox {
                 }
                 return Ok(Place::Into(slot.clone()));
             }
-            Some(Incoming { stage: Stage::Whole(_) | Stage::Out(_), .. }) => {
+            Some(Incoming { stage: Stage::Out(_), .. }) => {
                 return Err(Violation("sends more of a message than there is"));
             }
             Some(Incoming { stage: Stage::Nothing, .. }) | None => {}
         }
-        if head.offset != 0 {
-            return Err(Violation("leaves out the beginning of a message"));
-        }
-        if head.total > self.window / 2 {
-            return Err(Violation("sends a message that is too large"));
-        }
-        if self.begun.saturating_add(head.total) > self.limit {
-            return Err(Violation("begins more than it has credit for"));
-        }
-        self.begun += head.total;
-        self.held += head.total;
+        self.begin(head)?;
         let state = SlotState { from: connection, have: 0, buffer: buffer(head.total) };
         debug_assert!(state.buffer.len() as u64 >= head.total);
         let slot = Arc::new(Slot { total: head.total, state: Mutex::new(state) });
@@ -190,53 +192,95 @@ impl Inbox {
         Ok(Place::Into(slot))
     }
 
-    /// Bytes were written to a message's slot. Returns the messages that are to be handed on now: this one if it is
-    /// whole; in an ordered lane, all that waited for it too.
-    pub fn arrived(&mut self, sequence: u64) -> Vec<Whole> {
-        let mut out = Vec::new();
-        if let Some(incoming) = self.messages.get_mut(&sequence)
-            && let Stage::Arriving(slot) = &incoming.stage
-            && slot.have() == slot.total
-        {
-            incoming.stage = Stage::Whole(slot.take(sequence));
+    /// A message that came whole in one frame, and what is to be done with it.
+    ///
+    /// # Errors
+    /// [`Violation`].
+    pub fn small(&mut self, connection: Connection, head: &Head) -> Result<Small, Violation> {
+        let sequence = head.sequence;
+        if self.is_handed(sequence) {
+            self.duplicates += 1;
+            return Ok(Small::Skip);
         }
-        if !self.ordered {
-            out.extend(self.give_out(sequence));
-            return out;
+        if self.messages.contains_key(&sequence) {
+            return Ok(Small::Known);
         }
-        while let Some(given) = self.give_out(self.next_out) {
-            out.push(given);
-            self.next_out += 1;
-        }
-        out
+        self.near(sequence)?;
+        self.begin(head)?;
+        self.acknowledge(connection, sequence);
+        Ok(Small::HandOn)
     }
 
-    fn give_out(&mut self, sequence: u64) -> Option<Whole> {
-        let stage = &mut self.messages.get_mut(&sequence)?.stage;
-        let length = match stage {
-            Stage::Whole(whole) => whole.length as u64,
-            _ => return None,
-        };
-        match std::mem::replace(stage, Stage::Out(length)) {
-            Stage::Whole(whole) => Some(whole),
-            _ => None,
+    /// A message begins: it counts whole from now on.
+    fn begin(&mut self, head: &Head) -> Result<(), Violation> {
+        if head.offset != 0 {
+            return Err(Violation("leaves out the beginning of a message"));
         }
+        if head.total > self.window / 2 {
+            return Err(Violation("sends a message that is too large"));
+        }
+        if self.begun.saturating_add(cost(head.total)) > self.limit {
+            return Err(Violation("begins more than it has credit for"));
+        }
+        self.begun += cost(head.total);
+        self.held += cost(head.total);
+        Ok(())
+    }
+
+    /// Bytes were written to a message's slot. Returns the message if it is whole, to be handed on now.
+    pub fn arrived(&mut self, sequence: u64) -> Option<Whole> {
+        let incoming = self.messages.get_mut(&sequence)?;
+        let Stage::Arriving(slot) = &incoming.stage else { return None };
+        if slot.have() != slot.total {
+            return None;
+        }
+        let whole = slot.take(sequence);
+        incoming.stage = Stage::Out(slot.total);
+        Some(whole)
     }
 
     /// A message was handed on: it is acknowledged, and never handed on again.
     pub fn handed_on(&mut self, sequence: u64) {
         let Some(incoming) = self.messages.remove(&sequence) else { return };
         debug_assert!(matches!(incoming.stage, Stage::Out(_)));
-        self.handed.insert(sequence);
-        while self.handed.remove(&self.below) {
+        self.acknowledge(incoming.from, sequence);
+    }
+
+    fn acknowledge(&mut self, connection: Connection, sequence: u64) {
+        let acks = self.acks.get_mut(&connection);
+        if sequence == self.below {
             self.below += 1;
+            while !self.handed.is_empty() && self.handed.remove(&self.below) {
+                self.below += 1;
+            }
+        } else {
+            self.handed.insert(sequence);
         }
-        if let Some(acks) = self.acks.get_mut(&incoming.from) {
-            acks.insert(sequence);
+        if let Some(acks) = acks {
+            acks.due = true;
+            if sequence >= self.below {
+                acks.also.push(sequence);
+            }
         }
     }
 
-    /// So many bytes of messages are no longer held by anybody.
+    /// The peer's process was started anew: all begins from the beginning, but what is held stays held.
+    pub fn restart(&mut self) {
+        let held = self.held - self.under_way();
+        *self = Inbox { held, duplicates: self.duplicates, ..Inbox::new(self.window) };
+    }
+
+    /// What messages count that are not yet handed on.
+    fn under_way(&self) -> u64 {
+        let counted = self.messages.values().map(|incoming| match &incoming.stage {
+            Stage::Arriving(slot) => cost(slot.total),
+            // Whoever hands it on releases it.
+            Stage::Nothing | Stage::Out(_) => 0,
+        });
+        counted.sum()
+    }
+
+    /// What was handed on, and counts so much ([`cost`]), is no longer held by anybody.
     pub fn release(&mut self, bytes: u64) {
         self.held = self.held.saturating_sub(bytes);
     }
@@ -280,7 +324,6 @@ impl Inbox {
                 Some(match &incoming.stage {
                     Stage::Nothing => 0,
                     Stage::Arriving(slot) => slot.move_to(connection),
-                    Stage::Whole(whole) => whole.length as u64,
                     Stage::Out(bytes) => *bytes,
                 })
             };
@@ -291,15 +334,12 @@ impl Inbox {
 
     /// What is to be acknowledged on this connection now.
     pub fn ack(&mut self, connection: Connection) -> Option<Frame> {
-        let acks = self.acks.get_mut(&connection).filter(|acks| !acks.is_empty())?;
-        let mut also = Vec::new();
-        while also.len() < SEQUENCES_MAX
-            && let Some(sequence) = acks.pop_first()
-        {
-            if sequence >= self.below {
-                also.push(sequence);
-            }
-        }
+        let acks = self.acks.get_mut(&connection).filter(|acks| acks.due)?;
+        acks.also.retain(|sequence| *sequence >= self.below);
+        acks.also.sort_unstable();
+        let later = acks.also.split_off(acks.also.len().min(SEQUENCES_MAX));
+        let also = std::mem::replace(&mut acks.also, later);
+        acks.due = !acks.also.is_empty();
         Some(Frame::Ack { below: self.below, also })
     }
 

@@ -8,7 +8,8 @@
 //! numbered on the lane, and each is sent on one connection at a time, in chunks, which take turns with those of others.
 //!
 //! - **Credit.** The receiver says how many bytes of messages may be *begun*; a message counts whole when its first
-//!   byte is sent, so whatever was begun can be finished, and no two half messages wait for each other's room.
+//!   byte is sent, and never less than [`MESSAGE_COST_MIN`], so whatever was begun can be finished, and no two half messages
+//!   wait for each other's room.
 //! - **Acknowledged** is what was handed on, on the connection that brought it.
 //! - **A connection breaks.** The sender does not know what of its messages arrived. On any other connection it asks
 //!   *where* they are; with that the receiver takes nothing more of them from the old one, whose last bytes may still
@@ -20,13 +21,14 @@
 //! |---|---|
 //! | a connection breaks | its messages go on elsewhere, from the byte that is there; acknowledgements that were lost are asked for |
 //! | the receiver stops taking messages | credit ends; the outbox fills up to its bound, and says so |
+//! | the peer's process is started anew | both sides begin from the lane's beginning; of what was begun its sender is told that nobody knows, the rest goes to the new process |
 //! | a peer breaks the protocol | [`Violation`]: the connection is to be closed; what is under way stays |
 
 mod inbox;
 mod outbox;
 
-pub use inbox::{Inbox, Place, Slot, Whole};
-pub use outbox::{Outbox, Refused, Sending};
+pub use inbox::{Inbox, Place, Slot, Small, Whole};
+pub use outbox::{Outbox, Refused, Sending, Ticket};
 
 /// Bytes of a message that are sent before another takes its turn.
 pub const CHUNK_BYTES: u32 = 256 * 1024;
@@ -34,6 +36,16 @@ pub const CHUNK_BYTES: u32 = 256 * 1024;
 pub const TURNS_MAX: usize = 4;
 /// Messages that may be under way beyond the first that was not handed on.
 pub const MESSAGES_AHEAD_MAX: u64 = 1 << 16;
+
+/// Messages that wait to be begun, however small they are.
+pub const MESSAGES_WAITING_MAX: usize = 1 << 16;
+/// What the smallest message counts, in every bound that is said in bytes: about what is kept beside its bytes.
+pub const MESSAGE_COST_MIN: u64 = 256;
+
+/// What a message of `total` bytes counts.
+pub const fn cost(total: u64) -> u64 {
+    if total < MESSAGE_COST_MIN { MESSAGE_COST_MIN } else { total }
+}
 
 /// A connection of a lane, as its node numbers them: no number comes twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

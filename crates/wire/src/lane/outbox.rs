@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::{Connection, MESSAGES_AHEAD_MAX, TURNS_MAX, Violation};
+use super::{Connection, MESSAGES_AHEAD_MAX, MESSAGES_WAITING_MAX, TURNS_MAX, Violation, cost};
 use crate::frame::{Head, SEQUENCES_MAX};
 
-/// Messages that were given to a lane and not yet handed on by the peer.
-pub struct Outbox {
-    /// The number of the next message.
+/// Messages that were given to a lane and not yet handed on by the peer. With each its owner's note stays, which
+/// comes back when the message is done.
+pub struct Outbox<N> {
+    /// The number of the next message that is begun.
     next: u64,
-    messages: BTreeMap<u64, Outgoing>,
-    /// Not begun, in the order in which they came.
-    waiting: VecDeque<u64>,
+    /// Those that were begun, by number from `first` on; `None` where one was handed on.
+    begun_messages: VecDeque<Option<Outgoing<N>>>,
+    /// Not begun, in the order in which they came; `None` where one was withdrawn.
+    waiting: VecDeque<Option<Waiting<N>>>,
+    /// The ticket of the first of `waiting`.
+    first_ticket: u64,
     /// Those whose connection is gone, and which were not asked for yet.
     unasked: BTreeSet<u64>,
     /// The number of the last question.
@@ -23,17 +27,25 @@ pub struct Outbox {
     /// Bytes that the peer lets us begin, and those that we began, since the lane's beginning.
     limit: u64,
     begun: u64,
-    /// Bytes of all messages, and how many there may be.
+    /// What all messages count, and how many of them there are.
     bytes: u64,
+    messages: usize,
     bytes_max: u64,
     /// Bytes of one message at most.
     message_max: u64,
     chunk_bytes: u32,
 }
 
-struct Outgoing {
+struct Waiting<N> {
     parts: [Bytes; 2],
     total: u64,
+    note: N,
+}
+
+struct Outgoing<N> {
+    parts: [Bytes; 2],
+    total: u64,
+    note: N,
     /// From where to go on.
     offset: u64,
     /// How far it was ever sent.
@@ -41,9 +53,12 @@ struct Outgoing {
     stage: Stage,
 }
 
+/// A message that waits, by which it can be withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Waiting,
     /// Being sent, or all sent, on this connection.
     On(Connection),
     /// Its connection is gone.
@@ -85,70 +100,84 @@ pub enum Refused {
     Empty,
 }
 
-impl Outbox {
-    /// An empty one, which holds up to `bytes_max` bytes of messages of up to `message_max` each: half the
+impl<N> Outbox<N> {
+    /// An empty one, which holds messages that count up to `bytes_max` bytes, of up to `message_max` each: half the
     /// window of the peer's inbox. It sends `chunk_bytes` of one before another takes its turn:
     /// [`CHUNK_BYTES`](super::CHUNK_BYTES), but for tests.
-    pub fn new(bytes_max: u64, message_max: u64, chunk_bytes: u32) -> Outbox {
+    pub fn new(bytes_max: u64, message_max: u64, chunk_bytes: u32) -> Outbox<N> {
         Outbox {
             next: 0,
-            messages: BTreeMap::new(),
+            begun_messages: VecDeque::new(),
             waiting: VecDeque::new(),
+            first_ticket: 0,
             unasked: BTreeSet::new(),
             question: 0,
             turns: BTreeMap::new(),
             limit: 0,
             begun: 0,
             bytes: 0,
+            messages: 0,
             bytes_max,
             message_max,
             chunk_bytes,
         }
     }
 
-    /// Takes a message in: two pieces that follow one another, not both empty. Returns its number.
+    /// Takes a message in: two pieces that follow one another, not both empty.
     ///
     /// # Errors
-    /// [`Refused`], where nothing was taken in.
-    pub fn push(&mut self, parts: [Bytes; 2]) -> Result<u64, Refused> {
+    /// [`Refused`], where nothing was taken in; the note comes back with it.
+    pub fn push(&mut self, parts: [Bytes; 2], note: N) -> Result<Ticket, (Refused, N)> {
         let total = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         if total == 0 {
-            return Err(Refused::Empty);
+            return Err((Refused::Empty, note));
         }
         // The peer would take it for an attack, and nothing behind it would ever arrive.
         if total > self.message_max {
-            return Err(Refused::TooLarge { bytes: total, max: self.message_max });
+            return Err((Refused::TooLarge { bytes: total, max: self.message_max }, note));
         }
-        if self.bytes > 0 && self.bytes + total > self.bytes_max {
-            return Err(Refused::Full { bytes: self.bytes, max: self.bytes_max });
+        let full = self.bytes > 0 && self.bytes + cost(total) > self.bytes_max;
+        if full || self.waiting.len() >= MESSAGES_WAITING_MAX {
+            return Err((Refused::Full { bytes: self.bytes, max: self.bytes_max }, note));
         }
-        let sequence = self.next;
-        self.next += 1;
-        self.bytes += total;
-        let outgoing = Outgoing { parts, total, offset: 0, sent: 0, stage: Stage::Waiting };
-        self.messages.insert(sequence, outgoing);
-        self.waiting.push_back(sequence);
-        Ok(sequence)
+        self.bytes += cost(total);
+        self.messages += 1;
+        self.waiting.push_back(Some(Waiting { parts, total, note }));
+        Ok(Ticket(self.first_ticket + self.waiting.len() as u64 - 1))
     }
 
-    /// Bytes of messages that are not yet handed on.
+    /// Takes a message back that was not begun. `None` where it was.
+    pub fn withdraw(&mut self, ticket: Ticket) -> Option<N> {
+        let at = usize::try_from(ticket.0.checked_sub(self.first_ticket)?).ok()?;
+        let waiting = self.waiting.get_mut(at)?.take()?;
+        self.left(waiting.total);
+        self.trim_waiting();
+        Some(waiting.note)
+    }
+
+    /// What messages count that are not yet handed on.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Messages that are not yet handed on.
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.messages
     }
 
     /// Whether all was handed on.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages == 0
     }
 
     /// The peer grants credit. What was granted before is never taken back.
     pub fn credit(&mut self, limit: u64) {
         self.limit = self.limit.max(limit);
+    }
+
+    /// Bytes that one message may have, as the peer says now.
+    pub fn set_message_max(&mut self, message_max: u64) {
+        self.message_max = message_max;
     }
 
     /// A connection is there.
@@ -159,12 +188,34 @@ impl Outbox {
     /// A connection is gone, and with it the knowledge of what arrived by it.
     pub fn lost(&mut self, connection: Connection) {
         self.turns.remove(&connection);
-        for (sequence, message) in &mut self.messages {
+        let first = self.first();
+        for (sequence, message) in (first..).zip(&mut self.begun_messages) {
+            let Some(message) = message else { continue };
             if [Stage::On(connection), Stage::Asked(connection)].contains(&message.stage) {
                 message.stage = Stage::Lost;
-                self.unasked.insert(*sequence);
+                self.unasked.insert(sequence);
             }
         }
+    }
+
+    /// The peer's process was started anew, and knows nothing of what was: the lane begins from its beginning. Of what
+    /// was begun nobody can say whether it was handed on; returns its notes. The rest waits on.
+    pub fn restart(&mut self) -> Vec<N> {
+        let begun = std::mem::take(&mut self.begun_messages).into_iter().flatten();
+        let mut notes = Vec::new();
+        for message in begun {
+            self.left(message.total);
+            notes.push(message.note);
+        }
+        self.unasked.clear();
+        self.turns.clear();
+        (self.next, self.question, self.limit, self.begun) = (0, 0, 0, 0);
+        notes
+    }
+
+    /// The notes of what waits and was not begun.
+    pub fn waiting(&self) -> impl Iterator<Item = &N> {
+        self.waiting.iter().flatten().map(|waiting| &waiting.note)
     }
 
     /// What is to be written on this connection now; `None` where there is nothing, or no credit.
@@ -177,7 +228,7 @@ impl Outbox {
             while sequences.len() < SEQUENCES_MAX
                 && let Some(sequence) = self.unasked.pop_first()
             {
-                if let Some(message) = self.messages.get_mut(&sequence) {
+                if let Some(message) = self.message(sequence) {
                     message.stage = Stage::Asked(connection);
                     sequences.push(sequence);
                 }
@@ -188,64 +239,74 @@ impl Outbox {
             }
         }
         self.begin(connection);
-        let turns = self.turns.get_mut(&connection)?;
+        let chunk_bytes = self.chunk_bytes;
         loop {
-            let sequence = turns.pop_front()?;
+            let sequence = self.turns.get_mut(&connection)?.pop_front()?;
             // It may have been handed on meanwhile, and its place given away.
-            let Some(message) = self.messages.get_mut(&sequence) else { continue };
+            let Some(message) = self.message(sequence) else { continue };
             if message.stage != Stage::On(connection) {
                 continue;
             }
-            let length = (message.total - message.offset).min(self.chunk_bytes.into());
+            let length = (message.total - message.offset).min(chunk_bytes.into());
             let (offset, total) = (message.offset, message.total);
             let pieces = pieces(&message.parts, offset, length);
             message.offset += length;
             message.sent = message.sent.max(message.offset);
             if message.offset < total {
-                turns.push_back(sequence);
+                self.turns.get_mut(&connection)?.push_back(sequence);
             }
-            let length = u32::try_from(length).unwrap_or(self.chunk_bytes);
+            let length = u32::try_from(length).unwrap_or(chunk_bytes);
             return Some(Sending::Data(Head { sequence, offset, total, length }, pieces));
         }
     }
 
-    /// Gives a connection its part of what waits, as far as credit allows.
+    /// Gives a connection its part of what waits, as far as credit allows. Only here a message has its number, so that
+    /// one that is withdrawn leaves no gap.
     fn begin(&mut self, connection: Connection) {
         let Some(turns) = self.turns.get_mut(&connection) else { return };
-        let first = self.messages.first_key_value().map_or(self.next, |(first, _)| *first);
         while turns.len() < TURNS_MAX
-            && let Some(sequence) = self.waiting.front().copied()
+            && let Some(Some(waiting)) = self.waiting.front()
         {
-            let Some(message) = self.messages.get_mut(&sequence) else {
-                self.waiting.pop_front();
-                continue;
-            };
-            let ahead = sequence - first >= MESSAGES_AHEAD_MAX;
-            if ahead || self.begun.saturating_add(message.total) > self.limit {
+            let ahead = self.begun_messages.len() as u64 >= MESSAGES_AHEAD_MAX;
+            if ahead || self.begun.saturating_add(cost(waiting.total)) > self.limit {
                 return;
             }
-            self.begun += message.total;
-            message.stage = Stage::On(connection);
-            turns.push_back(sequence);
-            self.waiting.pop_front();
+            let Some(Some(Waiting { parts, total, note })) = self.waiting.pop_front() else {
+                return;
+            };
+            self.first_ticket += 1;
+            self.begun += cost(total);
+            let stage = Stage::On(connection);
+            let message = Outgoing { parts, total, note, offset: 0, sent: 0, stage };
+            self.begun_messages.push_back(Some(message));
+            turns.push_back(self.next);
+            self.next += 1;
+            // Those behind it that were withdrawn.
+            while let Some(None) = self.waiting.front() {
+                self.waiting.pop_front();
+                self.first_ticket += 1;
+            }
         }
     }
 
-    /// The peer handed messages on: all below `below`, and those of `also`. Returns how many were not known to be.
+    /// The peer handed messages on: all below `below`, and those of `also`. Gives `done` the notes of those that
+    /// were not known to be.
     ///
     /// # Errors
     /// [`Violation`] where one of them was never sent whole.
-    pub fn ack(&mut self, below: u64, also: &[u64]) -> Result<usize, Violation> {
+    pub fn ack(
+        &mut self,
+        below: u64,
+        also: &[u64],
+        done: &mut impl FnMut(N),
+    ) -> Result<(), Violation> {
         if below > self.next {
             return Err(Violation("acknowledges messages that do not exist"));
         }
-        let before = self.messages.len();
-        while let Some((first, _)) = self.messages.first_key_value().filter(|(n, _)| **n < below) {
-            let first = *first;
-            self.done(first)?;
+        for sequence in self.first()..below {
+            self.done(sequence, done)?;
         }
-        also.iter().try_for_each(|sequence| self.done(*sequence))?;
-        Ok(before - self.messages.len())
+        also.iter().try_for_each(|sequence| self.done(*sequence, done))
     }
 
     /// The peer's answer to [`Sending::Where`], on the connection on which it was asked.
@@ -257,10 +318,12 @@ impl Outbox {
         connection: Connection,
         sequence: u64,
         offset: Option<u64>,
+        done: &mut impl FnMut(N),
     ) -> Result<(), Violation> {
-        let Some(message) = self.messages.get_mut(&sequence) else {
+        let exists = sequence < self.next;
+        let Some(message) = self.message(sequence) else {
             // Acknowledged since; an answer is then of no use.
-            return match sequence < self.next {
+            return match exists {
                 true => Ok(()),
                 false => Err(Violation("answers for a message that does not exist")),
             };
@@ -269,7 +332,7 @@ impl Outbox {
             return Err(Violation("answers what was not asked"));
         }
         match offset {
-            None => self.done(sequence),
+            None => self.done(sequence, done),
             Some(offset) if offset > message.sent => {
                 Err(Violation("has more of a message than was sent"))
             }
@@ -284,15 +347,47 @@ impl Outbox {
         }
     }
 
-    fn done(&mut self, sequence: u64) -> Result<(), Violation> {
-        let Some(message) = self.messages.get(&sequence) else { return Ok(()) };
-        if message.sent < message.total {
-            return Err(Violation("acknowledges a message that was not sent"));
+    fn done(&mut self, sequence: u64, done: &mut impl FnMut(N)) -> Result<(), Violation> {
+        let first = self.first();
+        let Some(at) = sequence.checked_sub(first).and_then(|at| usize::try_from(at).ok()) else {
+            return Ok(());
+        };
+        let Some(place) = self.begun_messages.get_mut(at) else { return Ok(()) };
+        let Some(message) = place.take_if(|message| message.sent == message.total) else {
+            return match place {
+                None => Ok(()),
+                Some(_) => Err(Violation("acknowledges a message that was not sent")),
+            };
+        };
+        while matches!(self.begun_messages.front(), Some(None)) {
+            self.begun_messages.pop_front();
         }
-        self.bytes -= message.total;
-        self.messages.remove(&sequence);
+        self.left(message.total);
         self.unasked.remove(&sequence);
+        done(message.note);
         Ok(())
+    }
+
+    /// The number of the first message that is begun and not handed on.
+    fn first(&self) -> u64 {
+        self.next - self.begun_messages.len() as u64
+    }
+
+    fn message(&mut self, sequence: u64) -> Option<&mut Outgoing<N>> {
+        let at = usize::try_from(sequence.checked_sub(self.first())?).ok()?;
+        self.begun_messages.get_mut(at)?.as_mut()
+    }
+
+    fn left(&mut self, total: u64) {
+        self.bytes -= cost(total);
+        self.messages -= 1;
+    }
+
+    fn trim_waiting(&mut self) {
+        while matches!(self.waiting.front(), Some(None)) {
+            self.waiting.pop_front();
+            self.first_ticket += 1;
+        }
     }
 }
 

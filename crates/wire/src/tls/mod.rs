@@ -23,7 +23,7 @@ mod record;
 pub use handshake::{Admit, Handshake, Progress, Session, client_config, server_config};
 pub use record::{
     Opened, Opener, RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX, Sealer, UPDATE_BYTES,
-    record_length,
+    record_length, sealed_bytes,
 };
 
 /// Records without data that are taken one after another, before the peer counts as hostile; as rustls has it.
@@ -73,12 +73,16 @@ pub enum Error {
     Over,
 }
 
+/// The alert for what TLS carried, and what is above it cannot take.
+pub(crate) const ILLEGAL_PARAMETER: u8 = alert::ILLEGAL_PARAMETER;
+
 /// Alerts (RFC 8446, section 6).
 mod alert {
     pub(super) const CLOSE_NOTIFY: u8 = 0;
     pub(super) const UNEXPECTED_MESSAGE: u8 = 10;
     pub(super) const BAD_RECORD_MAC: u8 = 20;
     pub(super) const RECORD_OVERFLOW: u8 = 22;
+    pub(super) const ILLEGAL_PARAMETER: u8 = 47;
     pub(super) const DECODE_ERROR: u8 = 50;
     pub(super) const USER_CANCELED: u8 = 90;
 }

@@ -20,6 +20,11 @@ pub const RECORD_OVERHEAD: usize = HEADER_BYTES + 1 + TAG_BYTES;
 /// What a key update adds, which may go before any record.
 pub const UPDATE_BYTES: usize = UPDATE.len() + RECORD_OVERHEAD;
 
+/// Bytes of so many bytes of plaintext, sealed, and a key update among them.
+pub const fn sealed_bytes(plain: usize) -> usize {
+    plain + plain.div_ceil(RECORD_PLAIN_MAX) * RECORD_OVERHEAD + UPDATE_BYTES
+}
+
 const HEADER_BYTES: usize = 5;
 /// KeyUpdate (RFC 8446, 4.6.3): type, length, "not requested".
 const UPDATE: [u8; 5] = [24, 0, 0, 1, 0];

@@ -1,0 +1,120 @@
+//! Memory for what is read and written at once: borrowed while something happens on a connection, so that a thousand
+//! quiet ones hold next to nothing.
+
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
+
+use crate::lane::CHUNK_BYTES;
+use crate::tls::{RECORD_BYTES_MAX, RECORD_PLAIN_MAX, sealed_bytes};
+
+/// Bytes that are asked of the system at once on a busy connection.
+const READ_BYTES: usize = 256 * 1024;
+/// The same on a quiet one.
+pub(crate) const READ_BYTES_MIN: usize = 4096;
+/// Bytes that are sealed and handed to the system at once: a chunk with its records' overhead, and as much of small
+/// messages beside it.
+pub(crate) const WRITE_BYTES: usize = sealed_bytes(CHUNK_BYTES as usize) + 4 * RECORD_BYTES_MAX;
+/// Buffers of each kind that are kept for whoever needs one next.
+const KEPT: usize = 16;
+
+/// What a connection reads into.
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+}
+
+static READ: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+static WRITE: Mutex<Vec<WriteBuffer>> = Mutex::new(Vec::new());
+
+impl Buffer {
+    /// A small one that begins with `bytes`.
+    pub(crate) fn small(mut bytes: Vec<u8>) -> Buffer {
+        bytes.resize(bytes.len().max(READ_BYTES_MIN), 0);
+        Buffer { bytes }
+    }
+
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Takes the size that is worth it: `filled` when what came filled it, `quiet` when little came and all of it was used.
+    /// Keeps the first `end` bytes.
+    pub(crate) fn fit(&mut self, filled: bool, quiet: bool, end: usize) {
+        let large = self.bytes.len() >= READ_BYTES;
+        let next = match large {
+            false if filled => {
+                let kept = READ.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                kept.unwrap_or_else(|| vec![0; READ_BYTES])
+            }
+            true if quiet => vec![0; READ_BYTES_MIN],
+            _ => return,
+        };
+        let before = std::mem::replace(&mut self.bytes, next);
+        self.bytes[..end].copy_from_slice(&before[..end]);
+        give_back(before);
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+fn give_back(bytes: Vec<u8>) {
+    let mut kept = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if bytes.len() == READ_BYTES && kept.len() < KEPT {
+        kept.push(bytes);
+    }
+}
+
+/// What is sealed before it is written, and the plaintext that waits to fill a record.
+pub(crate) struct WriteBuffer {
+    pub(crate) out: Vec<u8>,
+    pub(crate) plain: Vec<u8>,
+}
+
+impl WriteBuffer {
+    pub(crate) fn take() -> WriteBuffer {
+        let kept = WRITE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| WriteBuffer {
+            out: vec![0; WRITE_BYTES],
+            plain: Vec::with_capacity(RECORD_PLAIN_MAX),
+        })
+    }
+}
+
+impl Drop for WriteBuffer {
+    fn drop(&mut self) {
+        let (out, mut plain) = (std::mem::take(&mut self.out), std::mem::take(&mut self.plain));
+        plain.clear();
+        let mut kept = WRITE.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.len() == WRITE_BYTES && kept.len() < KEPT {
+            kept.push(WriteBuffer { out, plain });
+        }
+    }
+}
+
+/// Room for one opened record; each thread keeps one.
+pub(crate) struct Scratch(Vec<u8>);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Scratch {
+    pub(crate) fn take() -> Scratch {
+        let mut bytes = SCRATCH.with(RefCell::take);
+        bytes.resize(RECORD_BYTES_MAX, 0);
+        Scratch(bytes)
+    }
+
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.with(|kept| kept.replace(std::mem::take(&mut self.0)));
+    }
+}

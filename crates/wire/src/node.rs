@@ -1,0 +1,735 @@
+//! A node: a key, the peers that it knows, and the connections to them.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::carry::Note;
+use crate::envelope::{Envelope, Kind, NAME_BYTES_MAX, Trace};
+use crate::hello::{
+    BULK_MAX, FEATURES, Hello, Place, Refusal, VERSIONS, hear, refuse, say, version,
+};
+use crate::path::{Dial, Path, Stream, Tcp};
+use crate::peer::{Gone, Peer, Receipt};
+use crate::service::{CallError, Context, Failure, Names, NotAName, Payload, Registration};
+use crate::tls::{self, Admit, Handshake, Session, client_config, server_config};
+use crate::{Bounds, Ended, LaneState, NodeId, NodeKey, path, shake};
+
+/// A handshake, the first frames too, takes so long at most.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Handshakes of peers who dial us that are under way at most.
+const HANDSHAKES_MAX: usize = 256;
+/// The next address of a peer is tried so long after the one before (RFC 8305, 8: the recommended delay).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Of two connections that were dialled at the same time one goes; what comes later than this is none of those.
+const SETTLE: Duration = Duration::from_secs(2);
+/// The pause after a first failure is up to this, and twice as long after each further one (full jitter).
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// And never longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Peers at most.
+const PEERS_MAX: usize = 4096;
+/// Nice value of the threads for bulk data: with as little as this, whoever has small messages to answer comes first.
+const BULK_NICE: i32 = 10;
+
+/// How a node is set up. The default is for servers with some memory to spare.
+#[derive(Clone)]
+pub struct Settings {
+    /// Who may connect. Peers that were added always may.
+    pub admit: Arc<Admit>,
+    /// Bounds of each lane for small messages, of which a peer has two.
+    pub calls: Bounds,
+    /// Bounds of a peer's lane for large ones.
+    pub bulk: Bounds,
+    /// Connections for large messages, 1 to 6.
+    pub bulk_connections: u8,
+    /// Threads that move bulk data.
+    pub bulk_threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            admit: Arc::new(|_| false),
+            calls: Bounds { window: 4 << 20, outgoing: 4 << 20 },
+            bulk: Bounds { window: 64 << 20, outgoing: 64 << 20 },
+            bulk_connections: 4,
+            bulk_threads: std::thread::available_parallelism().map_or(2, usize::from).min(4),
+        }
+    }
+}
+
+/// A node could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// Its threads.
+    #[error("the node's threads cannot be started: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// A message could not be sent.
+pub type SendError = CallError;
+
+/// A node. A clone is the same; when the last is dropped, its connections end.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+type Peers = RwLock<HashMap<NodeId, Arc<Peer>>>;
+
+pub(crate) struct Inner {
+    key: NodeKey,
+    server: Arc<ServerConfig>,
+    dial: Box<dyn Dial>,
+    pub(crate) settings: Settings,
+    pub(crate) names: Names,
+    peers: Arc<Peers>,
+    /// Where handlers and connections for small messages run: the runtime in which the node was started.
+    pub(crate) main: Handle,
+    control: Handle,
+    bulk: Option<Runtime>,
+    handshakes: Semaphore,
+    closing: watch::Sender<bool>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closing.send_replace(true);
+        if let Some(bulk) = self.bulk.take() {
+            bulk.shutdown_background();
+        }
+    }
+}
+
+/// A peer as it is now, to be shown.
+#[derive(Debug, Clone)]
+pub struct PeerState {
+    /// Who it is.
+    pub id: NodeId,
+    /// Where it may be dialled.
+    pub addresses: Vec<String>,
+    /// Connections that stand: for what, of what kind, whether dialled by us, and since when.
+    pub connections: Vec<(Place, path::Kind, bool, Duration)>,
+    /// The round trip of heartbeats, smoothed.
+    pub round_trip: Option<Duration>,
+    /// Its lanes, by name.
+    pub lanes: Vec<(String, LaneState)>,
+}
+
+impl Node {
+    /// Starts a node that opens connections by `dial`. Handlers run in the runtime in which this is called.
+    ///
+    /// # Errors
+    /// [`NotStarted`].
+    pub fn start(key: NodeKey, dial: impl Dial, settings: Settings) -> Result<Node, NotStarted> {
+        let (closing, closed) = watch::channel(false);
+        let control = control_thread(closed)?;
+        let bulk = Builder::new_multi_thread()
+            .worker_threads(settings.bulk_threads.max(1))
+            .thread_name("wire-bulk")
+            .on_thread_start(|| {
+                // Where that is not allowed, bulk data are as important as anything else.
+                let _ = rustix::process::setpriority_process(None, BULK_NICE);
+            })
+            .enable_all()
+            .build()?;
+        let peers = Arc::<Peers>::default();
+        let (known, admit) = (peers.clone(), settings.admit.clone());
+        let admit = move |id: &NodeId| {
+            known.read().unwrap_or_else(PoisonError::into_inner).contains_key(id) || admit(id)
+        };
+        let inner = Inner {
+            server: server_config(&key, Arc::new(admit))?,
+            key,
+            dial: Box::new(dial),
+            settings,
+            names: Names::default(),
+            peers,
+            main: Handle::current(),
+            control,
+            bulk: Some(bulk),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            closing,
+        };
+        Ok(Node(Arc::new(inner)))
+    }
+
+    pub(crate) fn of(inner: Arc<Inner>) -> Node {
+        Node(inner)
+    }
+
+    /// Who this is.
+    pub fn id(&self) -> NodeId {
+        self.0.key.id()
+    }
+
+    /// Makes a peer known, with the addresses at which it may be dialled; they replace those from before. Nothing is dialled
+    /// until there is something to say.
+    pub fn add_peer(&self, peer: NodeId, addresses: Vec<String>) {
+        if let Some(peer) = self.0.peer(peer) {
+            peer.set_addresses(addresses);
+        }
+    }
+
+    /// Takes TCP connections at an address, in the background, until the node ends. Returns where: a port of 0 is chosen by
+    /// the system.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn listen(&self, address: &str) -> std::io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let (weak, mut closing) = (Arc::downgrade(&self.0), self.0.closing.subscribe());
+        self.0.main.spawn(async move {
+            loop {
+                let stream = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    _ = closing.wait_for(|closing| *closing) => return,
+                };
+                let Some(inner) = weak.upgrade() else { return };
+                match stream {
+                    Ok((stream, from)) => {
+                        inner.main.clone().spawn(async move {
+                            let accepted = match Tcp::path(stream) {
+                                Ok(path) => Node(inner).accept(path).await,
+                                Err(error) => Err(error.into()),
+                            };
+                            if let Err(ended) = accepted {
+                                tracing::debug!(%from, "a connection came to nothing: {ended}");
+                            }
+                        });
+                    }
+                    // Too many files are open, most often: it passes.
+                    Err(error) => {
+                        tracing::warn!("no connection can be accepted: {error}");
+                        drop(inner);
+                        tokio::time::sleep(PAUSE_MIN).await;
+                    }
+                }
+            }
+        });
+        Ok(address)
+    }
+
+    /// Takes a stream that a peer opened to us, until it has its place; then it is driven in the background.
+    ///
+    /// # Errors
+    /// [`Ended`], where it came to nothing.
+    pub async fn accept(&self, path: Path) -> Result<(), Ended> {
+        let node = &self.0;
+        let _permit = node.handshakes.acquire().await.map_err(|_| Ended::Closed)?;
+        let handshake = Handshake::server(node.server.clone())?;
+        timely(node.answer(path, handshake)).await
+    }
+
+    /// Takes a stream that has no side which dialled (hole punching, relays), with the peer that it leads to, for a place on
+    /// which both agree: of the two nodes the lesser is TLS's client.
+    ///
+    /// # Errors
+    /// [`Ended`], where it came to nothing.
+    pub async fn attach(&self, path: Path, peer: NodeId, place: Place) -> Result<(), Ended> {
+        let node = &self.0;
+        if self.id() > peer {
+            return self.accept(path).await;
+        }
+        let peer = node.peer(peer).ok_or(Ended::Refused(Refusal::Closing))?;
+        let config = client_config(&node.key, peer.id)?;
+        let asked = async {
+            let Path { mut stream, kind } = path;
+            let (session, early) = shake(&mut stream, Handshake::client(config)?).await?;
+            node.ask(&peer, place, Dialled { stream, kind, session, early }).await
+        };
+        timely(asked).await
+    }
+
+    /// Lets `handler` have a name, until what is returned is dropped. Handlers are started in the order in which their messages
+    /// come, and run at the same time.
+    ///
+    /// # Errors
+    /// [`NotAName`].
+    pub fn register<Q, A, F>(
+        &self,
+        name: &str,
+        handler: impl Fn(Context, Q) -> F + Send + Sync + 'static,
+    ) -> Result<Registration, NotAName>
+    where
+        Q: Payload,
+        A: Payload,
+        F: Future<Output = Result<A, Failure>> + Send + 'static,
+    {
+        let weak = Arc::downgrade(&self.0);
+        let gone = move |name: &str| {
+            if let Some(inner) = weak.upgrade() {
+                inner.peers().iter().for_each(|peer| peer.name_gone(name));
+            }
+        };
+        self.0.names.register(name, handler, Box::new(gone))
+    }
+
+    /// Sends a message to a name at a peer; waits while too much is under way to it. What becomes of it, the receipt
+    /// tells, to whoever wants to know.
+    ///
+    /// # Errors
+    /// [`SendError`], where it was not taken in.
+    pub async fn send(
+        &self,
+        to: NodeId,
+        name: &str,
+        message: impl Payload,
+    ) -> Result<Receipt, SendError> {
+        let (peer, envelope, slot) = self.prepare(to, name, Kind::Send)?;
+        let (sender, receipt) = oneshot::channel();
+        let parts = [envelope.to_bytes(), message.into_bytes()];
+        peer.post(slot, parts, Note::Receipt(sender)).await?;
+        Ok(Receipt(receipt))
+    }
+
+    /// Sends a message at once or not at all, and asks for nothing.
+    ///
+    /// # Errors
+    /// [`SendError`], where it was not taken in: [`Refused::Full`](crate::lane::Refused::Full) says that the peer is busy.
+    pub fn cast(&self, to: NodeId, name: &str, message: impl Payload) -> Result<(), SendError> {
+        let (peer, envelope, slot) = self.prepare(to, name, Kind::Send)?;
+        let parts = [envelope.to_bytes(), message.into_bytes()];
+        match peer.try_post(slot, parts, Note::None) {
+            Ok(_) => Ok(()),
+            Err((refused, _)) => Err(refused.into()),
+        }
+    }
+
+    /// Casts to every peer that is known. Returns to whom it was not sent, and why.
+    pub fn broadcast(
+        &self,
+        name: &str,
+        message: &(impl Payload + Clone),
+    ) -> Vec<(NodeId, SendError)> {
+        let message = message.clone().into_bytes();
+        let cast = |peer: Arc<Peer>| {
+            let failed = self.cast(peer.id, name, message.clone()).err()?;
+            Some((peer.id, failed))
+        };
+        self.0.peers().into_iter().filter_map(cast).collect()
+    }
+
+    /// Asks a name at a peer, and waits for the reply, up to `deadline`. A call whose future is dropped is cancelled.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call<A: Payload>(
+        &self,
+        to: NodeId,
+        name: &str,
+        message: impl Payload,
+        deadline: Duration,
+    ) -> Result<A, CallError> {
+        self.traced_call(to, name, message, deadline, None).await
+    }
+
+    /// The same, as a step of what `trace` belongs to.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn traced_call<A: Payload>(
+        &self,
+        to: NodeId,
+        name: &str,
+        message: impl Payload,
+        deadline: Duration,
+        trace: Option<Trace>,
+    ) -> Result<A, CallError> {
+        let (peer, mut envelope, slot) = self.prepare(to, name, Kind::Call(0))?;
+        (envelope.deadline, envelope.trace) = (Some(deadline), trace);
+        let call = peer.call(slot, envelope, message.into_bytes());
+        let reply =
+            tokio::time::timeout(deadline, call).await.map_err(|_| CallError::Deadline)??;
+        A::from_bytes(reply).map_err(|why| CallError::Nonsense(why.to_string()))
+    }
+
+    /// The time that a word there and back takes, on the control connection.
+    ///
+    /// # Errors
+    /// [`CallError::Deadline`], [`CallError::UnknownPeer`].
+    pub async fn ping(&self, to: NodeId, deadline: Duration) -> Result<Duration, CallError> {
+        let (peer, ..) = self.prepare(to, "", Kind::Send)?;
+        self.0.want(&peer, Place::Control);
+        let answered = async {
+            loop {
+                // One that went with its connection is asked again on the next.
+                if let Some(trip) = peer.control.ping().await {
+                    return trip;
+                }
+            }
+        };
+        tokio::time::timeout(deadline, answered).await.map_err(|_| CallError::Deadline)
+    }
+
+    /// Opens all connections to a peer now, so that the first large message need not wait for them.
+    ///
+    /// # Errors
+    /// [`CallError::Deadline`], [`CallError::UnknownPeer`].
+    pub async fn prime(&self, to: NodeId, deadline: Duration) -> Result<(), CallError> {
+        let (peer, ..) = self.prepare(to, "", Kind::Send)?;
+        let places = self.0.places();
+        places.iter().for_each(|place| self.0.want(&peer, *place));
+        let stand = async {
+            loop {
+                let changed = peer.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if places.iter().all(|place| peer.stands(*place)) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(deadline, stand).await.map_err(|_| CallError::Deadline)
+    }
+
+    /// Hears when a peer is gone, or a name at a peer.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownPeer`].
+    pub fn monitor(
+        &self,
+        peer: NodeId,
+        name: Option<&str>,
+    ) -> Result<oneshot::Receiver<Gone>, CallError> {
+        let (peer, ..) = self.prepare(peer, name.unwrap_or_default(), Kind::Send)?;
+        self.0.want(&peer, Place::Control);
+        Ok(peer.monitor(name.map(str::to_owned)))
+    }
+
+    /// The peers that are known, as they are now.
+    pub fn peers(&self) -> Vec<PeerState> {
+        let state = |peer: Arc<Peer>| PeerState {
+            id: peer.id,
+            addresses: peer.addresses(),
+            connections: peer.standing(),
+            round_trip: peer.control.round_trip(),
+            lanes: peer.lanes().map(|(name, lane)| (name, lane.state())).collect(),
+        };
+        let mut peers: Vec<PeerState> = self.0.peers().into_iter().map(state).collect();
+        peers.sort_by_key(|peer| peer.id);
+        peers
+    }
+
+    /// Ends the node: its connections close properly. What was not acknowledged is lost.
+    pub fn close(&self) {
+        self.0.closing.send_replace(true);
+        self.0.peers().iter().for_each(|peer| peer.close());
+    }
+
+    fn prepare<'a>(
+        &self,
+        to: NodeId,
+        name: &'a str,
+        kind: Kind,
+    ) -> Result<(Arc<Peer>, Envelope<'a>, u8), CallError> {
+        if *self.0.closing.borrow() {
+            return Err(CallError::Closed);
+        }
+        if name.len() > NAME_BYTES_MAX {
+            return Err(CallError::Name(name.len()));
+        }
+        let peers = self.0.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let peer = peers.get(&to).cloned().ok_or(CallError::UnknownPeer(to))?;
+        // All for one name on one connection, so that it comes in order as long as that lasts.
+        let slot = name.bytes().fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        Ok((peer, Envelope { name, ..Envelope::of(kind) }, slot))
+    }
+}
+
+/// A stream that the peer has been found to be at the other end of.
+struct Dialled {
+    stream: Box<dyn Stream>,
+    kind: path::Kind,
+    session: Session,
+    early: Vec<u8>,
+}
+
+impl Inner {
+    fn peers(&self) -> Vec<Arc<Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// What is kept of a peer, from now on if not before; `None` for ourselves, and where there are too many.
+    fn peer(self: &Arc<Self>, id: NodeId) -> Option<Arc<Peer>> {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.get(&id) {
+            return Some(peer.clone());
+        }
+        if peers.len() >= PEERS_MAX || id == self.key.id() {
+            return None;
+        }
+        let peer = Peer::new(id, random().max(1), self);
+        peers.insert(id, peer.clone());
+        Some(peer)
+    }
+
+    /// All connections that a peer may have with us.
+    fn places(&self) -> Vec<Place> {
+        let bulk = self.settings.bulk_connections.clamp(1, BULK_MAX);
+        let bulk = (0..bulk).map(Place::Bulk);
+        [Place::Control, Place::Calls(0), Place::Calls(1)].into_iter().chain(bulk).collect()
+    }
+
+    /// Sees to it that there is a connection, from now on; and always to control with it.
+    pub(crate) fn want(self: &Arc<Self>, peer: &Arc<Peer>, place: Place) {
+        if !peer.first_to_want(place) {
+            return;
+        }
+        let beside = match place {
+            Place::Bulk(_) => {
+                self.places().into_iter().filter(|p| !matches!(p, Place::Calls(_))).collect()
+            }
+            _ => vec![Place::Control],
+        };
+        let beside = beside.into_iter().filter(|other| peer.first_to_want(*other));
+        for place in [place].into_iter().chain(beside) {
+            let (weak, peer) = (Arc::downgrade(self), peer.clone());
+            let closing = self.closing.subscribe();
+            self.main.spawn(async move { keep(weak, peer, place, closing).await });
+        }
+    }
+
+    fn hello(&self, peer: &Peer, place: Place) -> Hello {
+        let message_max = match place {
+            Place::Control => 0,
+            Place::Calls(_) => self.settings.calls.window / 2,
+            Place::Bulk(_) => self.settings.bulk.window / 2,
+        };
+        Hello {
+            versions: VERSIONS,
+            place,
+            features: FEATURES,
+            epoch: peer.epoch,
+            known: peer.known(),
+            message_max,
+        }
+    }
+
+    /// Opens a connection for a place.
+    async fn open(self: &Arc<Self>, peer: &Arc<Peer>, place: Place) -> Result<(), Ended> {
+        let config = client_config(&self.key, peer.id)?;
+        let addresses = peer.addresses();
+        let mut tries: FuturesUnordered<_> = (addresses.iter().zip(0u32..))
+            .map(|(address, number)| {
+                let config = config.clone();
+                async move {
+                    tokio::time::sleep(STAGGER * number).await;
+                    let Path { mut stream, kind } = self.dial.dial(&peer.id, address).await?;
+                    let (session, early) = shake(&mut stream, Handshake::client(config)?).await?;
+                    Ok::<_, Ended>(Dialled { stream, kind, session, early })
+                }
+            })
+            .collect();
+        let mut failed = Ended::NoWay;
+        while let Some(tried) = tries.next().await {
+            match tried {
+                Ok(dialled) => return self.ask(peer, place, dialled).await,
+                Err(ended) => failed = ended,
+            }
+        }
+        Err(failed)
+    }
+
+    /// As TLS's client: says what the connection is for, and hears the answer.
+    async fn ask(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        place: Place,
+        mut dialled: Dialled,
+    ) -> Result<(), Ended> {
+        let Dialled { stream, session, early, .. } = &mut dialled;
+        let asking = peer.asking(place);
+        say(stream, &mut session.sealer, self.hello(peer, place)).await?;
+        let answer = hear(stream, &mut session.opener, early).await?;
+        drop(asking);
+        if answer.place != place || version(answer.versions).is_none() {
+            return Err(crate::frame::NoFrame("an answer to something else").into());
+        }
+        peer.meet(answer.epoch).map_err(Ended::Refused)?;
+        // Dialled at the same time by both, and theirs stands.
+        if peer.stands(place) && self.key.id() > peer.id {
+            return Err(Ended::Refused(Refusal::Place));
+        }
+        self.join(peer, place, dialled, answer.message_max, true);
+        Ok(())
+    }
+
+    /// As TLS's server: hears what the connection is for.
+    async fn answer(self: &Arc<Self>, path: Path, handshake: Handshake) -> Result<(), Ended> {
+        let Path { mut stream, kind } = path;
+        let (mut session, mut early) = shake(&mut stream, handshake).await?;
+        let id = session.peer.ok_or(Ended::Cut)?;
+        let hello = hear(&mut stream, &mut session.opener, &mut early).await?;
+        let place = hello.place;
+        let peer = self.peer(id);
+        let refusal = match &peer {
+            None => Some(Refusal::Closing),
+            _ if *self.closing.borrow() => Some(Refusal::Closing),
+            _ if version(hello.versions).is_none() => Some(Refusal::Version),
+            Some(peer) => {
+                let ours = peer.is_asking(place) || peer.just_dialled(place, SETTLE);
+                match ours && self.key.id() < id {
+                    true => Some(Refusal::Place),
+                    false => peer.meet(hello.epoch).err(),
+                }
+            }
+        };
+        let (Some(peer), None) = (peer, refusal) else {
+            let refusal = refusal.unwrap_or(Refusal::Closing);
+            refuse(&mut stream, &mut session.sealer, refusal).await?;
+            return Err(Ended::Refused(refusal));
+        };
+        let version = version(hello.versions).unwrap_or(VERSIONS.0);
+        let mut answer = self.hello(&peer, place);
+        answer.versions = (version, version);
+        answer.features &= hello.features;
+        say(&mut stream, &mut session.sealer, answer).await?;
+        let dialled = Dialled { stream, kind, session, early };
+        self.join(&peer, place, dialled, hello.message_max, false);
+        Ok(())
+    }
+
+    /// Lets a connection have its place, and drives it.
+    fn join(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        place: Place,
+        dialled: Dialled,
+        message_max: u64,
+        by_us: bool,
+    ) {
+        let Dialled { stream, kind, session, early } = dialled;
+        if let Some(lane) = peer.lane(place) {
+            lane.set_message_max(message_max);
+        }
+        let (serial, end) = peer.take_place(place, kind, by_us);
+        if place == Place::Control {
+            peer.watch_again();
+        }
+        let mut closing = self.closing.subscribe();
+        let peer = peer.clone();
+        let driven = async move {
+            let carried = async {
+                let stream = match stream.rehome() {
+                    Ok(stream) => stream,
+                    Err(error) => return error.into(),
+                };
+                match peer.lane(place) {
+                    Some(lane) => lane.carry(stream, session, early).await,
+                    None => {
+                        let (busy, hear) = (|| peer.is_busy(), |frame| peer.hear(frame));
+                        peer.control.carry(stream, session, early, busy, hear).await
+                    }
+                }
+            };
+            let ended = tokio::select! {
+                ended = carried => ended,
+                () = end.notified() => Ended::Replaced,
+                _ = closing.wait_for(|closing| *closing) => Ended::Closed,
+            };
+            tracing::debug!(peer = %peer.id, ?place, "a connection ended: {ended}");
+            peer.leave_place(place, serial);
+            if matches!(ended, Ended::Silent) {
+                // The others go the same way, and would be waited for longer.
+                peer.cut();
+            }
+        };
+        let runtime = match (place, &self.bulk) {
+            (Place::Control, _) => &self.control,
+            (Place::Bulk(_), Some(bulk)) => bulk.handle(),
+            _ => &self.main,
+        };
+        runtime.spawn(driven);
+    }
+}
+
+/// Keeps a connection at a place: dials whenever there is none, with pauses after failures.
+async fn keep(
+    node: std::sync::Weak<Inner>,
+    peer: Arc<Peer>,
+    place: Place,
+    mut closing: watch::Receiver<bool>,
+) {
+    let mut failures = 0;
+    loop {
+        let changed = peer.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let kept = async {
+            if peer.stands(place) {
+                changed.as_mut().await;
+                return;
+            }
+            let Some(node) = node.upgrade() else { return };
+            let opened = match peer.addresses().is_empty() {
+                true => Err(Ended::NoWay),
+                false => timely(node.open(&peer, place)).await,
+            };
+            drop(node);
+            match opened {
+                Ok(()) => failures = 0,
+                Err(ended) => {
+                    tracing::debug!(peer = %peer.id, ?place, "cannot be dialled: {ended}");
+                    if matches!(ended, Ended::NoWay) && place != Place::Control {
+                        peer.control.say(&crate::control::Frame::Wanted(place));
+                    }
+                    let pause = (PAUSE_MIN * 2u32.saturating_pow(failures)).min(PAUSE_MAX);
+                    failures = (failures + 1).min(16);
+                    // Anything between nothing and all of it, so that many do not come at once.
+                    let pause = pause.mul_f64((random() >> 11) as f64 / (1u64 << 53) as f64);
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        // It may have come by itself, or have an address now.
+                        () = changed.as_mut() => {}
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = kept => {}
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+    }
+}
+
+async fn timely<T>(what: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {
+    tokio::time::timeout(HANDSHAKE_MAX, what).await.unwrap_or(Err(Ended::Late))
+}
+
+/// A thread that does nothing but control connections. Returns how they are given to it.
+fn control_thread(mut closed: watch::Receiver<bool>) -> std::io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new().name("wire-control".into()).spawn(move || {
+        runtime.block_on(async {
+            let _ = closed.wait_for(|closed| *closed).await;
+            // Connections that end say so.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        });
+    })?;
+    Ok(handle)
+}
+
+/// From the system: for what nobody should be able to guess, and for jitter.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        // Without a source of chance TLS could not have been begun.
+        Err(_) => 1,
+    }
+}

@@ -1,0 +1,596 @@
+//! All that a node keeps of one peer: lanes, calls under way in both directions, and the connections that stand.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::carry::Note;
+use crate::control::{Control, Frame};
+use crate::envelope::{Envelope, Kind};
+use crate::hello::{CALLS_MAX, Place, Refusal};
+use crate::lane::{Refused, Ticket};
+use crate::node::{Inner, Node};
+use crate::path;
+use crate::service::{CallError, Context};
+use crate::{Fate, Lane, Message, NodeId};
+
+/// Messages above this go on the bulk lane.
+pub(crate) const LARGE_BYTES: usize = 64 * 1024;
+/// Earlier lives of a peer that are known as that.
+const DEAD_MAX: usize = 16;
+
+/// One peer.
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    pub(crate) node: Weak<Inner>,
+    /// Our number for the life in which we know it.
+    pub(crate) epoch: u64,
+    life: Mutex<Life>,
+    addresses: Mutex<Vec<String>>,
+    calls: [Lane; CALLS_MAX as usize],
+    bulk: Lane,
+    pub(crate) control: Control,
+    places: Mutex<HashMap<Place, Standing>>,
+    next_serial: AtomicU64,
+    /// Places for which we dialled, found the peer, and wait for its answer.
+    asking: Mutex<HashSet<Place>>,
+    /// A connection stands or went, or there is a new address.
+    pub(crate) changed: Notify,
+    /// Places for which somebody sees to a connection, a bit each.
+    wanted: AtomicU16,
+    /// Calls of ours that wait for a reply.
+    pending: Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>>,
+    next_call: AtomicU64,
+    /// Calls of the peer whose handlers wait for something.
+    running: Mutex<HashMap<u64, AbortHandle>>,
+    /// Names of ours that the peer watches.
+    watched: Mutex<HashSet<String>>,
+    /// Whoever waits to hear that a name of the peer, or the peer, is gone.
+    monitors: Mutex<Vec<Monitored>>,
+}
+
+struct Monitored {
+    name: Option<String>,
+    gone: oneshot::Sender<Gone>,
+}
+
+/// What a monitor hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// Nobody has the name any more.
+    Name,
+    /// The way to the peer is lost: its control connection ended, and what it does is not known until there is another.
+    Peer,
+    /// The peer's process was started anew.
+    Restarted,
+}
+
+/// The peer's process, as we know it.
+#[derive(Default)]
+struct Life {
+    /// Its epoch; 0 while unknown.
+    epoch: u64,
+    dead: VecDeque<u64>,
+}
+
+/// A connection that stands.
+pub(crate) struct Standing {
+    serial: u64,
+    pub(crate) kind: path::Kind,
+    /// By us.
+    pub(crate) dialled: bool,
+    pub(crate) since: Instant,
+    end: Arc<Notify>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Peer {
+    pub(crate) fn new(id: NodeId, epoch: u64, node: &Arc<Inner>) -> Arc<Peer> {
+        let settings = &node.settings;
+        Arc::new_cyclic(|me: &Weak<Peer>| {
+            let lane = |bounds, place: Place| {
+                let me = me.clone();
+                let deliver = move |message| {
+                    if let Some(peer) = me.upgrade() {
+                        peer.deliver(message, place);
+                    }
+                };
+                Lane::new(bounds, Box::new(deliver))
+            };
+            Peer {
+                id,
+                node: Arc::downgrade(node),
+                epoch,
+                life: Mutex::default(),
+                addresses: Mutex::default(),
+                calls: std::array::from_fn(|slot| {
+                    lane(settings.calls, Place::Calls(u8::try_from(slot).unwrap_or(0)))
+                }),
+                bulk: lane(settings.bulk, Place::Bulk(0)),
+                control: Control::new(),
+                places: Mutex::default(),
+                next_serial: AtomicU64::new(0),
+                asking: Mutex::default(),
+                changed: Notify::new(),
+                wanted: AtomicU16::new(0),
+                pending: Mutex::default(),
+                next_call: AtomicU64::new(1),
+                running: Mutex::default(),
+                watched: Mutex::default(),
+                monitors: Mutex::default(),
+            }
+        })
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        lock(&self.addresses).clone()
+    }
+
+    pub(crate) fn set_addresses(&self, addresses: Vec<String>) {
+        *lock(&self.addresses) = addresses;
+        self.changed.notify_waiters();
+    }
+
+    /// The lane of a place; `None` for control.
+    pub(crate) fn lane(&self, place: Place) -> Option<&Lane> {
+        match place {
+            Place::Control => None,
+            Place::Calls(slot) => self.calls.get(usize::from(slot)),
+            Place::Bulk(_) => Some(&self.bulk),
+        }
+    }
+
+    /// All lanes, with their names.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (String, &Lane)> {
+        let calls =
+            self.calls.iter().enumerate().map(|(slot, lane)| (format!("calls {slot}"), lane));
+        calls.chain([("bulk".to_owned(), &self.bulk)])
+    }
+
+    /// Whether this is the first to want a connection for the place.
+    pub(crate) fn first_to_want(&self, place: Place) -> bool {
+        let (lane, slot) = place.to_bytes();
+        let bit = 1 << (u16::from(lane) * 4 + u16::from(slot));
+        self.wanted.load(Ordering::Relaxed) & bit == 0
+            && self.wanted.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    /// Whether something is under way between the two of us.
+    pub(crate) fn is_busy(&self) -> bool {
+        !lock(&self.pending).is_empty()
+            || !lock(&self.running).is_empty()
+            || self.lanes().any(|(_, lane)| lane.state().queued.0 > 0)
+    }
+
+    // Connections.
+
+    /// Whether a connection stands there.
+    pub(crate) fn stands(&self, place: Place) -> bool {
+        lock(&self.places).contains_key(&place)
+    }
+
+    /// Until what is returned is dropped, the peer's answer is waited for.
+    pub(crate) fn asking(&self, place: Place) -> Asking<'_> {
+        lock(&self.asking).insert(place);
+        Asking { peer: self, place }
+    }
+
+    pub(crate) fn is_asking(&self, place: Place) -> bool {
+        lock(&self.asking).contains(&place)
+    }
+
+    /// A connection of ours there that has only just been made: the other side's is then one that was dialled at the
+    /// same time.
+    pub(crate) fn just_dialled(&self, place: Place, settle: Duration) -> bool {
+        let places = lock(&self.places);
+        places.get(&place).is_some_and(|s| s.dialled && s.since.elapsed() < settle)
+    }
+
+    /// What stands, for show.
+    pub(crate) fn standing(&self) -> Vec<(Place, path::Kind, bool, Duration)> {
+        let places = lock(&self.places);
+        let mut all: Vec<_> =
+            places.iter().map(|(p, s)| (*p, s.kind, s.dialled, s.since.elapsed())).collect();
+        all.sort_by_key(|(place, ..)| *place);
+        all
+    }
+
+    /// A connection takes a place; whatever stood there ends. Returns its number, and what tells it to end.
+    pub(crate) fn take_place(
+        &self,
+        place: Place,
+        kind: path::Kind,
+        dialled: bool,
+    ) -> (u64, Arc<Notify>) {
+        let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
+        let end = Arc::new(Notify::new());
+        let standing = Standing { serial, kind, dialled, since: Instant::now(), end: end.clone() };
+        if let Some(before) = lock(&self.places).insert(place, standing) {
+            before.end.notify_one();
+        }
+        self.changed.notify_waiters();
+        (serial, end)
+    }
+
+    /// The connection of this number is gone.
+    pub(crate) fn leave_place(&self, place: Place, serial: u64) {
+        let mut places = lock(&self.places);
+        if places.get(&place).is_some_and(|s| s.serial == serial) {
+            places.remove(&place);
+        }
+        drop(places);
+        if place == Place::Control && !self.stands(place) {
+            self.tell_monitors(None, Gone::Peer);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Ends every connection: the way to the peer is dead.
+    pub(crate) fn cut(&self) {
+        lock(&self.places).values().for_each(|standing| standing.end.notify_one());
+    }
+
+    /// The peer's epoch, as far as it is known, or 0.
+    pub(crate) fn known(&self) -> u64 {
+        lock(&self.life).epoch
+    }
+
+    /// The peer speaks in a life with this epoch. If that is a new one, what was under way with the earlier one ends.
+    pub(crate) fn meet(&self, epoch: u64) -> Result<(), Refusal> {
+        let mut life = lock(&self.life);
+        if life.epoch == epoch {
+            return Ok(());
+        }
+        if life.dead.contains(&epoch) {
+            return Err(Refusal::Epoch);
+        }
+        let before = std::mem::replace(&mut life.epoch, epoch);
+        if before == 0 {
+            return Ok(());
+        }
+        life.dead.push_back(before);
+        if life.dead.len() > DEAD_MAX {
+            life.dead.pop_front();
+        }
+        // Requests that were not begun go to the new process; every other call has lost its handler.
+        let mut kept = HashSet::new();
+        for (_, lane) in self.lanes() {
+            lane.restart(&mut |call| {
+                kept.insert(call);
+            });
+        }
+        let lost: Vec<_> = {
+            let mut pending = lock(&self.pending);
+            pending.extract_if(|call, _| !kept.contains(call)).collect()
+        };
+        for (_, caller) in lost {
+            let _ = caller.send(Err(CallError::Restarted));
+        }
+        lock(&self.running).drain().for_each(|(_, handler)| handler.abort());
+        lock(&self.watched).clear();
+        // The connections of lanes know; that of control is told.
+        if let Some(control) = lock(&self.places).get(&Place::Control) {
+            control.end.notify_one();
+        }
+        drop(life);
+        self.tell_monitors(None, Gone::Restarted);
+        Ok(())
+    }
+
+    // What goes out.
+
+    /// The lane for a message of so many bytes, and its place.
+    fn way(&self, bytes: usize, slot: u8) -> (Place, &Lane) {
+        match self.calls.get(usize::from(slot % CALLS_MAX)) {
+            Some(lane) if bytes <= LARGE_BYTES => (Place::Calls(slot % CALLS_MAX), lane),
+            _ => (Place::Bulk(0), &self.bulk),
+        }
+    }
+
+    fn want(self: &Arc<Self>, place: Place) {
+        if let Some(node) = self.node.upgrade() {
+            node.want(self, place);
+        }
+    }
+
+    /// Gives a message to its lane; waits while there is no room.
+    pub(crate) async fn post(
+        self: &Arc<Self>,
+        slot: u8,
+        parts: [Bytes; 2],
+        note: Note,
+    ) -> Result<(Place, Ticket), Refused> {
+        let (place, lane) = self.way(parts[0].len() + parts[1].len(), slot);
+        self.want(place);
+        Ok((place, lane.post(parts, note).await?))
+    }
+
+    /// The same, at once or not at all.
+    pub(crate) fn try_post(
+        self: &Arc<Self>,
+        slot: u8,
+        parts: [Bytes; 2],
+        note: Note,
+    ) -> Result<(Place, Ticket), (Refused, Note)> {
+        let (place, lane) = self.way(parts[0].len() + parts[1].len(), slot);
+        self.want(place);
+        Ok((place, lane.try_post(parts, note)?))
+    }
+
+    /// Sends a call and waits for its reply, however long that takes. Dropped before, the call is taken back, or cancelled.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        slot: u8,
+        mut envelope: Envelope<'_>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
+        let call = self.next_call.fetch_add(1, Ordering::Relaxed);
+        envelope.kind = Kind::Call(call);
+        let (sender, reply) = oneshot::channel();
+        lock(&self.pending).insert(call, sender);
+        let mut waiting = Waiting { peer: self, call, sent: None, over: false };
+        waiting.sent =
+            Some(self.post(slot, [envelope.to_bytes(), payload], Note::Call(call)).await?);
+        let reply = reply.await.unwrap_or(Err(CallError::Closed));
+        waiting.over = true;
+        reply
+    }
+
+    fn reply(self: &Arc<Self>, call: u64, slot: u8, done: Result<Bytes, CallError>) {
+        let (kind, payload) = match done {
+            Ok(payload) => (Kind::Reply(call), payload),
+            Err(error) => (Kind::Failure(call), error.to_payload()),
+        };
+        let parts = [Envelope::of(kind).to_bytes(), payload];
+        match self.try_post(slot, parts.clone(), Note::None) {
+            Ok(_) => {}
+            Err((Refused::Full { .. }, note)) => {
+                self.post_later(slot, parts, note);
+            }
+            Err((refused, note)) => {
+                let failure = CallError::Failed(format!("its reply cannot be sent: {refused}"));
+                let parts = [Envelope::of(Kind::Failure(call)).to_bytes(), failure.to_payload()];
+                self.post_later(slot, parts, note);
+            }
+        }
+    }
+
+    fn post_later(self: &Arc<Self>, slot: u8, parts: [Bytes; 2], note: Note) {
+        let peer = self.clone();
+        self.spawn(async move {
+            if let Err(refused) = peer.post(slot, parts, note).await {
+                tracing::warn!(peer = %peer.id, "a reply cannot be sent: {refused}");
+            }
+        });
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
+        let node = self.node.upgrade()?;
+        Some(node.main.spawn(future).abort_handle())
+    }
+
+    /// This node ends: nobody will answer.
+    pub(crate) fn close(&self) {
+        lock(&self.pending).drain().for_each(|(_, caller)| {
+            let _ = caller.send(Err(CallError::Closed));
+        });
+    }
+
+    // What comes in.
+
+    fn deliver(self: &Arc<Self>, message: Message, place: Place) {
+        let Message { bytes } = message;
+        let Some((envelope, begin)) = Envelope::parse(&bytes) else {
+            tracing::warn!(peer = %self.id, "a message without an envelope was dropped");
+            return;
+        };
+        let payload = bytes.slice(begin..);
+        match envelope.kind {
+            Kind::Send | Kind::Call(_) => self.handle(envelope, payload, place),
+            Kind::Reply(call) => self.replied(call, Ok(payload)),
+            Kind::Failure(call) => self.replied(call, Err(CallError::from_payload(&payload))),
+        }
+    }
+
+    fn replied(&self, call: u64, reply: Result<Bytes, CallError>) {
+        // Nobody may be waiting any more.
+        if let Some(caller) = lock(&self.pending).remove(&call) {
+            let _ = caller.send(reply);
+        }
+    }
+
+    fn handle(self: &Arc<Self>, envelope: Envelope<'_>, payload: Bytes, place: Place) {
+        let Some(node) = self.node.upgrade() else { return };
+        let deadline = envelope.deadline.and_then(|d| Instant::now().checked_add(d));
+        let context = Context {
+            node: Node::of(node.clone()),
+            from: self.id,
+            deadline,
+            trace: envelope.trace,
+        };
+        let call = match envelope.kind {
+            Kind::Call(call) => Some(call),
+            _ => None,
+        };
+        let slot = match place {
+            Place::Calls(slot) => slot,
+            _ => 0,
+        };
+        // The payload counts against the peer's credit until its handler is done, whatever that does with it.
+        let held = payload.clone();
+        let mut handling = node.names.handle(envelope.name, context, payload);
+        // Most handlers of small messages never wait: those need no task. Handlers of large ones run where they disturb no
+        // bulk data.
+        if matches!(place, Place::Calls(_))
+            && let Poll::Ready(done) = poll_once(handling.as_mut())
+        {
+            self.done(call, slot, done, envelope.name);
+            return;
+        }
+        let (peer, name) = (self.clone(), envelope.name.to_owned());
+        // It starts only when its handle is known, so that none is left behind.
+        let (start, started) = oneshot::channel::<()>();
+        let handle = self.spawn(async move {
+            let _ = started.await;
+            let done = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), handling).await,
+                None => Ok(handling.await),
+            };
+            if let Some(call) = call {
+                lock(&peer.running).remove(&call);
+            }
+            // After the deadline nobody waits.
+            if let Ok(done) = done {
+                peer.done(call, slot, done, &name);
+            }
+            drop(held);
+        });
+        if let (Some(call), Some(handle)) = (call, handle) {
+            lock(&self.running).insert(call, handle);
+        }
+        let _ = start.send(());
+    }
+
+    fn done(
+        self: &Arc<Self>,
+        call: Option<u64>,
+        slot: u8,
+        done: Result<Bytes, CallError>,
+        name: &str,
+    ) {
+        match (call, done) {
+            (Some(call), done) => self.reply(call, slot, done),
+            (None, Ok(_)) => {}
+            (None, Err(error)) => {
+                tracing::warn!(peer = %self.id, name, "a message was not handled: {error}");
+            }
+        }
+    }
+
+    /// What the peer says on its control connection.
+    pub(crate) fn hear(self: &Arc<Self>, frame: Frame) {
+        match frame {
+            Frame::Cancel(call) => {
+                if let Some(handler) = lock(&self.running).remove(&call) {
+                    handler.abort();
+                }
+            }
+            Frame::Wanted(place) => {
+                if !self.addresses().is_empty() {
+                    self.want(place);
+                }
+            }
+            Frame::Watch(name) => {
+                let here = self.node.upgrade().is_some_and(|node| node.names.has(&name));
+                let mut watched = lock(&self.watched);
+                match here && watched.len() < WATCHED_MAX {
+                    true => drop(watched.insert(name)),
+                    false => self.control.say(&Frame::Gone(name)),
+                }
+            }
+            Frame::Gone(name) => self.tell_monitors(Some(&name), Gone::Name),
+            Frame::Ping(_) | Frame::Pong(_) => {}
+        }
+    }
+
+    // Monitors.
+
+    pub(crate) fn monitor(&self, name: Option<String>) -> oneshot::Receiver<Gone> {
+        let (gone, told) = oneshot::channel();
+        let mut monitors = lock(&self.monitors);
+        monitors.retain(|monitored| !monitored.gone.is_closed());
+        monitors.push(Monitored { name: name.clone(), gone });
+        drop(monitors);
+        if let Some(name) = name {
+            self.control.say(&Frame::Watch(name));
+        }
+        told
+    }
+
+    /// Says once more which names are watched: an earlier connection may have ended with what was to be said on it.
+    pub(crate) fn watch_again(&self) {
+        for monitored in lock(&self.monitors).iter().filter(|m| !m.gone.is_closed()) {
+            if let Some(name) = &monitored.name {
+                self.control.say(&Frame::Watch(name.clone()));
+            }
+        }
+    }
+
+    /// A name of ours is gone.
+    pub(crate) fn name_gone(&self, name: &str) {
+        if lock(&self.watched).remove(name) {
+            self.control.say(&Frame::Gone(name.to_owned()));
+        }
+    }
+
+    /// Tells those who watch the name, or everybody.
+    fn tell_monitors(&self, name: Option<&str>, gone: Gone) {
+        let mut monitors = lock(&self.monitors);
+        for told in monitors.extract_if(.., |m| name.is_none() || m.name.as_deref() == name) {
+            let _ = told.gone.send(gone);
+        }
+    }
+}
+
+/// Names of ours that one peer watches at most.
+const WATCHED_MAX: usize = 4096;
+
+/// Polls a future once, without a way to wake anybody: it is polled again by a task.
+fn poll_once<T>(future: Pin<&mut (dyn Future<Output = T> + Send)>) -> Poll<T> {
+    future.poll(&mut TaskContext::from_waker(Waker::noop()))
+}
+
+pub(crate) struct Asking<'a> {
+    peer: &'a Peer,
+    place: Place,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        lock(&self.peer.asking).remove(&self.place);
+    }
+}
+
+/// A call whose reply is waited for.
+struct Waiting<'a> {
+    peer: &'a Arc<Peer>,
+    call: u64,
+    sent: Option<(Place, Ticket)>,
+    over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        lock(&self.peer.pending).remove(&self.call);
+        if let Some((place, ticket)) = self.sent {
+            let withdrawn = self.peer.lane(place).is_some_and(|lane| lane.withdraw(ticket));
+            if !withdrawn {
+                self.peer.control.say(&Frame::Cancel(self.call));
+            }
+        }
+    }
+}
+
+/// What becomes of a message that was sent.
+pub struct Receipt(pub(crate) oneshot::Receiver<Fate>);
+
+impl Receipt {
+    /// Waits until that is known: [`Fate::Delivered`] when the peer handed the message to its handler.
+    pub async fn fate(self) -> Fate {
+        self.0.await.unwrap_or(Fate::Uncertain)
+    }
+}

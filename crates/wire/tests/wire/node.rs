@@ -1,0 +1,313 @@
+//! Nodes that talk: calls, messages, failures, restarts, dials at the same time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use strongroom_wire::hello::Place;
+use strongroom_wire::path::{Kind, Path, Tcp};
+use strongroom_wire::{CallError, Context, Failure, Fate, Gone, Node, Registration, Settings};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn node(seed: u8) -> Node {
+    Node::start(key(seed), Tcp, Settings { admit: Arc::new(|_| true), ..Settings::default() })
+        .unwrap()
+}
+
+/// Two nodes; the first knows where the second listens.
+async fn two() -> (Node, Node, NodeId) {
+    let (one, other) = (node(1), node(2));
+    let address = other.listen("127.0.0.1:0").await.unwrap();
+    one.add_peer(other.id(), vec![address.to_string()]);
+    let to = other.id();
+    (one, other, to)
+}
+
+fn echo(node: &Node) -> Registration {
+    node.register("echo", |_: Context, bytes: Bytes| async move { Ok::<_, Failure>(bytes) })
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_any_size_is_answered() {
+    let (one, other, to) = two().await;
+    let _echo = echo(&other);
+    for length in [0, 1, 100, 5000, 70_000, 10 << 20] {
+        let bytes = Bytes::from((0..length).map(|i| (i % 251) as u8).collect::<Vec<_>>());
+        let reply: Bytes = one.call(to, "echo", bytes.clone(), PATIENCE).await.unwrap();
+        assert!(reply == bytes, "{length} bytes");
+    }
+    // And back, though the other has no address of the first.
+    let _back = echo(&one);
+    let reply: String = other.call(one.id(), "echo", "there".to_owned(), PATIENCE).await.unwrap();
+    assert_eq!(reply, "there");
+    let large = Bytes::from(vec![3; 1 << 20]);
+    let reply: Bytes = other.call(one.id(), "echo", large.clone(), PATIENCE).await.unwrap();
+    assert_eq!(reply, large);
+    assert!(one.ping(to, PATIENCE).await.unwrap() < PATIENCE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_hears_what_went_wrong() {
+    let (one, other, to) = two().await;
+    let fails = |_: Context, (): ()| async { Err::<(), _>(Failure::new("no more paper")) };
+    let _fails = other.register("fails", fails).unwrap();
+    let panics = |_: Context, (): ()| async { if true { panic!("on purpose") } else { Ok(()) } };
+    let _panics = other.register("panics", panics).unwrap();
+    let at_once =
+        |_: Context, (): ()| -> std::future::Ready<Result<(), Failure>> { panic!("at once") };
+    let _at_once = other.register("at once", at_once).unwrap();
+    let later = |_: Context, (): ()| async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if true { panic!("later") } else { Ok(()) }
+    };
+    let _later = other.register("later", later).unwrap();
+    let call = |name: &'static str| one.call::<()>(to, name, (), PATIENCE);
+    assert_eq!(call("fails").await, Err(CallError::Failed("no more paper".into())));
+    for name in ["panics", "at once", "later"] {
+        assert_eq!(call(name).await, Err(CallError::Panicked(name.into())));
+    }
+    assert_eq!(call("nobody").await, Err(CallError::NoSuchName("nobody".into())));
+    let said = one.call::<()>(to, "fails", "something".to_owned(), PATIENCE).await;
+    assert!(
+        matches!(&said, Err(CallError::Failed(why)) if why.contains("nothing was expected")),
+        "{said:?}"
+    );
+    let unknown = one.call::<()>(key(9).id(), "fails", (), PATIENCE).await;
+    assert_eq!(unknown, Err(CallError::UnknownPeer(key(9).id())));
+    assert!(other.register("fails", fails).is_err(), "a name is had once");
+    drop(_fails);
+    assert_eq!(call("fails").await, Err(CallError::NoSuchName("fails".into())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_nobody_waits_for_is_cancelled() {
+    struct Dropped(Arc<AtomicU64>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let (one, other, to) = two().await;
+    let dropped = Arc::new(AtomicU64::new(0));
+    let counter = dropped.clone();
+    let _never = other
+        .register("never", move |_: Context, (): ()| {
+            let counter = Dropped(counter.clone());
+            async move {
+                std::future::pending::<()>().await;
+                drop(counter);
+                Ok::<_, Failure>(())
+            }
+        })
+        .unwrap();
+    // By its deadline.
+    let called = one.call::<()>(to, "never", (), Duration::from_millis(300)).await;
+    assert_eq!(called, Err(CallError::Deadline));
+    // And by its caller.
+    let call = one.call::<()>(to, "never", (), PATIENCE);
+    assert!(tokio::time::timeout(Duration::from_millis(300), call).await.is_err());
+    let begun = Instant::now();
+    while dropped.load(Ordering::SeqCst) < 2 {
+        assert!(begun.elapsed() < PATIENCE, "handlers go on for nobody");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_come_and_receipts_say_so() {
+    let (one, other, to) = two().await;
+    let (sender, mut came) = tokio::sync::mpsc::unbounded_channel();
+    let note = move |context: Context, bytes: Bytes| {
+        sender.send((context.from, bytes)).unwrap();
+        async { Ok::<_, Failure>(()) }
+    };
+    let _note = other.register("note", note).unwrap();
+    let receipt = one.send(to, "note", Bytes::from_static(b"first")).await.unwrap();
+    assert_eq!(receipt.fate().await, Fate::Delivered);
+    assert_eq!(came.recv().await.unwrap(), (one.id(), Bytes::from_static(b"first")));
+    // Small ones to one name come in order while a connection lasts.
+    for number in 0..1000u32 {
+        one.send(to, "note", Bytes::from(number.to_le_bytes().to_vec())).await.unwrap();
+    }
+    for number in 0..1000u32 {
+        assert_eq!(came.recv().await.unwrap().1, number.to_le_bytes()[..]);
+    }
+    one.cast(to, "note", Bytes::from_static(b"cast")).unwrap();
+    assert_eq!(came.recv().await.unwrap().1, "cast");
+    assert!(one.broadcast("note", &"all".to_owned()).is_empty());
+    assert_eq!(came.recv().await.unwrap().1, "all");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_started_anew_is_another() {
+    let (one, other, to) = two().await;
+    let address = one.peers()[0].addresses[0].clone();
+    let never = |_: Context, (): ()| async { std::future::pending::<Result<(), Failure>>().await };
+    let _never = other.register("never", never).unwrap();
+    let _echo = echo(&other);
+    let reply: Bytes = one.call(to, "echo", Bytes::from_static(b"x"), PATIENCE).await.unwrap();
+    assert_eq!(reply, "x");
+    let gone = one.monitor(to, None).unwrap();
+    let waiting = {
+        let one = one.clone();
+        tokio::spawn(async move { one.call::<()>(to, "never", (), PATIENCE).await })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    other.close();
+    drop((_never, _echo, other));
+    assert_eq!(tokio::time::timeout(PATIENCE, gone).await.unwrap().unwrap(), Gone::Peer);
+    let again = node(2);
+    let _echo = echo(&again);
+    let begun = Instant::now();
+    while let Err(error) = again.listen(&address).await {
+        assert!(begun.elapsed() < PATIENCE, "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // What was under way is not tried again; what comes now reaches the new one, but for what was still given to the old.
+    let reply = loop {
+        match one.call::<Bytes>(to, "echo", Bytes::from_static(b"y"), PATIENCE).await {
+            Err(CallError::Restarted) => assert!(begun.elapsed() < PATIENCE),
+            reply => break reply,
+        }
+    };
+    assert_eq!(reply, Ok(Bytes::from_static(b"y")));
+    assert_eq!(waiting.await.unwrap(), Err(CallError::Restarted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_hears_that_a_name_is_gone() {
+    let (one, other, to) = two().await;
+    let registration = echo(&other);
+    let gone = one.monitor(to, Some("echo")).unwrap();
+    let _: Bytes = one.call(to, "echo", Bytes::new(), PATIENCE).await.unwrap();
+    one.ping(to, PATIENCE).await.unwrap();
+    drop(registration);
+    assert_eq!(tokio::time::timeout(PATIENCE, gone).await.unwrap().unwrap(), Gone::Name);
+    // One that nobody ever had is gone too.
+    let gone = one.monitor(to, Some("nobody")).unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, gone).await.unwrap().unwrap(), Gone::Name);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_dial_each_other_at_once_settle() {
+    for _ in 0..5 {
+        let (one, other) = (node(1), node(2));
+        let _echoes = (echo(&one), echo(&other));
+        let (at_one, at_other) =
+            (one.listen("127.0.0.1:0").await.unwrap(), other.listen("127.0.0.1:0").await.unwrap());
+        one.add_peer(other.id(), vec![at_other.to_string()]);
+        other.add_peer(one.id(), vec![at_one.to_string()]);
+        let (there, back) = (one.prime(other.id(), PATIENCE), other.prime(one.id(), PATIENCE));
+        let (there, back) = tokio::join!(there, back);
+        there.unwrap();
+        back.unwrap();
+        for _ in 0..50 {
+            let there = one.call::<Bytes>(other.id(), "echo", Bytes::from_static(b"1"), PATIENCE);
+            let back = other.call::<Bytes>(one.id(), "echo", Bytes::from_static(b"2"), PATIENCE);
+            let (there, back) = tokio::join!(there, back);
+            assert_eq!((there.unwrap(), back.unwrap()), ("1".into(), "2".into()));
+        }
+        // In the end both know the same connections, each once.
+        let begun = Instant::now();
+        loop {
+            let connections = |node: &Node| node.peers().remove(0).connections;
+            let (mine, theirs) = (connections(&one), connections(&other));
+            let agree = mine.len() == 7
+                && (mine.iter().zip(&theirs)).all(|(m, t)| m.0 == t.0 && m.2 != t.2);
+            if agree {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{mine:?} {theirs:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_nobody_dialled_carries_any_lane() {
+    let (one, other) = (node(1), node(2));
+    let _echo = echo(&other);
+    let (relay, to) = (key(7).id(), other.id());
+    // Both know each other, and neither has an address.
+    one.add_peer(to, vec![]);
+    other.add_peer(one.id(), vec![]);
+    for place in [Place::Control, Place::Calls(0), Place::Calls(1), Place::Bulk(0)] {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let kind = Kind::Relayed(relay);
+        let (near, far) =
+            (Path { stream: Box::new(near), kind }, Path { stream: Box::new(far), kind });
+        let (a, b) = tokio::join!(one.attach(near, to, place), other.attach(far, one.id(), place));
+        a.unwrap();
+        b.unwrap();
+    }
+    let large = Bytes::from(vec![9; 3 << 20]);
+    for bytes in [Bytes::from_static(b"small"), large] {
+        let reply: Bytes = one.call(to, "echo", bytes.clone(), PATIENCE).await.unwrap();
+        assert!(reply == bytes);
+    }
+    assert!(one.ping(to, PATIENCE).await.is_ok());
+    let connections = &one.peers()[0].connections;
+    assert!(connections.len() == 4 && connections.iter().all(|c| c.1 == Kind::Relayed(relay)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_admitted_or_not_who_was_dialled_gets_nowhere() {
+    let (one, closed) = (node(1), Node::start(key(2), Tcp, Settings::default()).unwrap());
+    let _echo = echo(&closed);
+    let address = closed.listen("127.0.0.1:0").await.unwrap().to_string();
+    one.add_peer(closed.id(), vec![address.clone()]);
+    one.add_peer(key(3).id(), vec![address]);
+    let wait = Duration::from_millis(500);
+    for to in [closed.id(), key(3).id()] {
+        let called = one.call::<Bytes>(to, "echo", Bytes::new(), wait).await;
+        assert_eq!(called, Err(CallError::Deadline));
+    }
+    // Once it is known, it may.
+    closed.add_peer(one.id(), vec![]);
+    let called = one.call::<Bytes>(closed.id(), "echo", Bytes::new(), PATIENCE).await;
+    assert_eq!(called, Ok(Bytes::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_too_much_waits_or_hears_that_the_peer_is_busy() {
+    let (one, other, to) = two().await;
+    let (open, opened) = tokio::sync::watch::channel(false);
+    let handled = Arc::new(AtomicU64::new(0));
+    let counter = handled.clone();
+    let _slow = other
+        .register("slow", move |_: Context, _: Bytes| {
+            let (mut opened, counter) = (opened.clone(), counter.clone());
+            async move {
+                let _ = opened.wait_for(|open| *open).await;
+                counter.fetch_add(1, Ordering::SeqCst);
+                Ok::<_, Failure>(())
+            }
+        })
+        .unwrap();
+    let part = Bytes::from(vec![1; 40_000]);
+    let mut cast = 0u64;
+    let begun = Instant::now();
+    let refused = loop {
+        match one.cast(to, "slow", part.clone()) {
+            Ok(()) => cast += 1,
+            Err(refused) if begun.elapsed() > Duration::from_millis(500) => break refused,
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    assert!(matches!(refused, CallError::Refused(strongroom_wire::lane::Refused::Full { .. })));
+    // What may wait here, and the window there.
+    assert!(cast * 40_000 <= 8 << 20, "{cast} were taken");
+    assert_eq!(handled.load(Ordering::SeqCst), 0);
+    open.send_replace(true);
+    let last = one.send(to, "slow", part).await.unwrap();
+    assert_eq!(last.fate().await, Fate::Delivered);
+    let begun = Instant::now();
+    while handled.load(Ordering::SeqCst) < cast + 1 {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
