@@ -34,6 +34,8 @@ mod carry;
 pub mod frame;
 mod identity;
 pub mod lane;
+pub mod membership;
+pub mod phi;
 pub mod tls;
 
 pub use carry::{Bounds, Deliver, Ended, Lane, Message, shake};
