@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use strongroom_testkit::Random;
 use strongroom_wire::NodeId;
 use strongroom_wire::membership::{
-    Action, Addresses, Body, Event, MESSAGE_BYTES_MAX, Membership, Message, Record,
+    Action, Addresses, Body, CONFIRMATIONS, Event, MESSAGE_BYTES_MAX, Membership, Message, Record,
     SUSPICION_PATIENCE, SUSPICION_PERIODS, SUSPICION_PERIODS_MIN, Settings, State,
 };
 
@@ -118,7 +118,8 @@ fn campaign(from: u64, seeds: u64) -> bool {
         );
     }
     // A campaign that tries nothing proves nothing.
-    let tried = counts.crashes > seeds && counts.restarts > seeds / 2 && counts.breaks > seeds / 4;
+    let tried =
+        counts.crashes > seeds / 2 && counts.restarts > seeds / 4 && counts.breaks > seeds / 4;
     assert!(tried && counts.denied > seeds, "too little happened");
     !failed
 }
@@ -199,10 +200,12 @@ fn least(members: usize) -> (f64, f64) {
 
 /// A crash is known to all within this time, where the network is as a whole well: ten periods until somebody
 /// probes it (that nobody does is a matter of 1 in e per period), twice the least time of a suspect, and twice the time
-/// that rumours take.
-fn known_within(members: usize) -> Duration {
+/// that rumours take. Where not enough of the members `stay` to confirm the suspicion, because others crashed too, its most
+/// time in place of the least.
+fn known_within(members: usize, stay: usize) -> Duration {
     let (least, log) = least(members);
-    Settings::default().period.mul_f64(10.0 + 2.0 * least + 2.0 * log)
+    let patience = if stay > CONFIRMATIONS { 2.0 } else { f64::from(SUSPICION_PATIENCE) };
+    Settings::default().period.mul_f64(10.0 + patience * least + 2.0 * log)
 }
 
 /// After this time without faults all agree: a round of probes, the time of a suspect whom nobody else accuses, and that of a
@@ -222,8 +225,19 @@ enum Kind {
     Lossy,
     /// Up to two paths are broken in one direction: nobody is ever suspected.
     OneWay,
+    /// One hears nobody, and is heard: nobody else believes what it makes of that.
+    Deaf,
+    /// Two halves do not hear each other for long, and meet again: nobody is dead to its own half.
+    Halves,
     /// Everything happens; it only has to end well.
     Broken,
+}
+
+impl Kind {
+    /// Whether nobody crashes or leaves.
+    fn all_stay(self) -> bool {
+        matches!(self, Kind::OneWay | Kind::Deaf | Kind::Halves)
+    }
 }
 
 struct Node {
@@ -248,9 +262,15 @@ struct Node {
 enum What {
     Start(usize),
     Tick(usize, u64),
-    Deliver { from: usize, to: usize, bytes: Vec<u8> },
+    Deliver {
+        from: usize,
+        to: usize,
+        bytes: Vec<u8>,
+    },
     Crash(usize, Option<Duration>),
     Leave(usize),
+    /// One path, in one direction.
+    Break(usize, usize),
     Split(u64),
     Heal,
 }
@@ -270,19 +290,24 @@ struct Sim<'a> {
     slow: u64,
     /// Paths that carry nothing.
     broken: BTreeSet<(usize, usize)>,
+    /// Who is on the one side where the network is broken in two: the deaf one, or a half.
+    side: Vec<bool>,
 }
 
 fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
     let mut chance = Random(seed);
-    let kind = match chance.below(5) {
+    let kind = match chance.below(7) {
         0 => Kind::Calm,
         1 => Kind::Lossy,
         2 => Kind::OneWay,
+        3 => Kind::Deaf,
+        4 => Kind::Halves,
         _ => Kind::Broken,
     };
-    let most = if one_in(&mut chance, 4) { MEMBERS_MAX } else { 12 };
+    // The deaths of the other half are told to the end before the halves meet; that takes longer among more.
+    let most = if one_in(&mut chance, 4) && kind != Kind::Halves { MEMBERS_MAX } else { 12 };
     // Among fewer than six two broken paths could be all there is to one of them.
-    let least = if kind == Kind::OneWay { 6 } else { 2 };
+    let least = if kind.all_stay() { 6 } else { 2 };
     let members = least + chance.below(most + 1 - least);
     let mut sim = Sim::new(chance.draw(), members as usize, kind, plant, counts);
     sim.plan_faults();
@@ -324,7 +349,7 @@ impl<'a> Sim<'a> {
         };
         counts.members += members as u64;
         let (loss, slow) = match kind {
-            Kind::Calm | Kind::OneWay => (0, 0),
+            Kind::Calm | Kind::OneWay | Kind::Deaf | Kind::Halves => (0, 0),
             Kind::Lossy => (chance.below(LOSS_MODERATE + 1), chance.below(20)),
             Kind::Broken => (chance.below(200), chance.below(50)),
         };
@@ -340,6 +365,7 @@ impl<'a> Sim<'a> {
             loss,
             slow,
             broken: BTreeSet::new(),
+            side: vec![false; members],
             chance,
         };
         for n in 0..members {
@@ -362,7 +388,7 @@ impl<'a> Sim<'a> {
     fn plan_faults(&mut self) {
         let members = self.nodes.len();
         for n in 1..members {
-            let stays = self.kind == Kind::OneWay || !one_in(&mut self.chance, 4);
+            let stays = self.kind.all_stay() || !one_in(&mut self.chance, 4);
             self.nodes[n].stays = stays;
             if stays {
                 continue;
@@ -383,8 +409,26 @@ impl<'a> Sim<'a> {
                 for _ in 0..1 + self.chance.below(2) {
                     let from = self.chance.below(members as u64) as usize;
                     let to = (from + 1 + self.chance.below(members as u64 - 1) as usize) % members;
-                    self.broken.insert((from, to));
-                    self.counts.breaks += 1;
+                    // Not while they join, when there may be nobody yet who could help.
+                    self.plan(JOINED, What::Break(from, to));
+                }
+            }
+            Kind::Deaf | Kind::Halves => {
+                let first = self.chance.below(members as u64) as usize;
+                // At least three on each side.
+                let count = match self.kind {
+                    Kind::Deaf => 1,
+                    _ => 3 + self.chance.below(members as u64 - 5) as usize,
+                };
+                (0..count).for_each(|n| self.side[(first + n) % members] = true);
+                for (from, to) in (0..members).flat_map(|n| (0..members).map(move |m| (n, m))) {
+                    let hears = match self.kind {
+                        Kind::Deaf => !self.side[to],
+                        _ => self.side[from] == self.side[to],
+                    };
+                    if !hears {
+                        self.plan(JOINED, What::Break(from, to));
+                    }
                 }
             }
             Kind::Broken => {
@@ -442,6 +486,10 @@ impl<'a> Sim<'a> {
                 // It goes on to answer for a moment, or not.
                 let down = self.now + millis(self.chance.below(2000));
                 self.plan(down, What::Crash(n, None));
+            }
+            What::Break(from, to) => {
+                self.counts.breaks += 1;
+                self.broken.insert((from, to));
             }
             What::Split(seed) => self.split(&mut Random(seed)),
             What::Heal => self.broken.clear(),
@@ -615,9 +663,13 @@ impl<'a> Sim<'a> {
     /// A member tells something of another.
     fn told(&mut self, by: usize, event: Event, of: usize) -> Result<(), String> {
         self.counts.denied += u64::from(event == Event::Alive);
+        let same_side = self.side[by] == self.side[of];
         let node = &mut self.nodes[of];
         if node.stays {
             match (self.kind, event) {
+                (Kind::Deaf, _) if self.side[by] || self.side[of] => {}
+                (Kind::Deaf, Event::Suspected) => {}
+                (Kind::Halves, _) if !same_side => {}
                 (Kind::Calm | Kind::OneWay, Event::Suspected) => {
                     return Err(format!("{by} suspects {of}, which answers"));
                 }
@@ -665,7 +717,8 @@ impl<'a> Sim<'a> {
         if !matches!(self.kind, Kind::Calm | Kind::Lossy) {
             return Ok(());
         }
-        let within = known_within(self.nodes.len());
+        let stay = self.nodes.iter().filter(|node| node.stays).count();
+        let within = known_within(self.nodes.len(), stay);
         let class = [2, 5, 10, 20, 40].into_iter().find(|most| self.nodes.len() as u64 <= *most);
         for (n, node) in self.nodes.iter().enumerate() {
             let Some(crashed) = node.crashed else { continue };

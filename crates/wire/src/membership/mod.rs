@@ -41,7 +41,8 @@
 //!   and so does a random pair now and then. A dead member that was told of so is only suspected by who
 //!   believes it alive: two halves of a network that meet again do not bury each other.
 //! - **The dead** are pinged now and then, for they may be behind a broken network that heals. What the dead tell of others
-//!   is not believed: a member that can send and not hear would accuse everyone.
+//!   is not believed: a member that can send and not hear would accuse everyone. Nor does one that hears of its own death
+//!   tell on what it made of the silence before.
 //! - **Health.** Who gets no answer, not even from those whom it asks for help, doubts itself, and probes more slowly and with
 //!   more patience (Lifeguard's local health; here counted per probe, not per message that is missing). Who
 //!   was stopped, and comes late to its own deadlines, takes nothing from that time for anyone's failure.
@@ -375,7 +376,7 @@ impl Membership {
         period.chain(ask).chain(relays).chain(suspicions).chain(retry).min()
     }
 
-    /// Does what is due.
+    /// Does what is due. A driver that always comes later than a period after that never accuses anybody.
     pub fn tick(&mut self, now: Duration) -> Vec<Action> {
         let mut out = Vec::new();
         if self.own.state == State::Left {

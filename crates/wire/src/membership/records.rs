@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rumours::Rumours;
 use super::{
     Action, CONFIRMATIONS, Event, INCARNATION_AHEAD_MS_MAX, MEMBERS_MAX, Member, Membership,
     Record, SUSPICION_PATIENCE, SUSPICION_PERIODS, SUSPICION_PERIODS_MIN, State,
@@ -235,6 +236,12 @@ impl Membership {
         self.own.incarnation = record.incarnation.saturating_add(1);
         if matches!(record.state, State::Suspect { .. } | State::Dead) {
             self.worse();
+        }
+        // It was cut off, and what it made of the others' silence meanwhile is not to be told as news. They get it with everything
+        // else, and take it for a suspicion; and whom it still suspects gets time anew.
+        if record.state == State::Dead {
+            self.rumours = Rumours::default();
+            self.suspicions.values_mut().for_each(|suspicion| suspicion.began = now);
         }
     }
 

@@ -343,6 +343,18 @@ fn the_dead_are_not_believed_but_of_oneself() {
 }
 
 #[test]
+fn who_was_dead_does_not_tell_what_it_made_of_the_silence() {
+    let mut members = among(1, &[3, 4, 5]);
+    runs(&mut members, 10 * SECOND);
+    assert!(members.rumours.len() >= 1);
+    let began = |members: &Membership| members.suspicions.values().map(|s| s.began).max();
+    assert!(began(&members).unwrap() < 10 * SECOND);
+    let dead = vec![record(1, UNIX_MS, State::Dead)];
+    hears(&mut members, 3, message(UNIX_MS + 1, TOLD, dead), 10 * SECOND);
+    assert_eq!((members.rumours.len(), began(&members)), (0, Some(10 * SECOND)));
+}
+
+#[test]
 fn who_comes_back_is_asked_for_all_that_it_knows() {
     let mut members = among(1, &[3, 4]);
     let dead = vec![record(4, UNIX_MS, State::Dead)];
