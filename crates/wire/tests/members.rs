@@ -105,7 +105,7 @@ fn campaign(from: u64, seeds: u64) -> bool {
         if failed { "FAILED" } else { "all agree" }
     );
     for (members, Times { mut known, suspected }) in counts.times {
-        known.sort();
+        known.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mean = |times: &[f64]| times.iter().sum::<f64>() / times.len() as f64;
         let (half, last) = (known[known.len() / 2].0, known[known.len() - 1]);
         println!(
@@ -124,19 +124,10 @@ fn campaign(from: u64, seeds: u64) -> bool {
     !failed
 }
 
-/// A number that can be ordered: seconds, and how many were allowed.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
-struct Took(f64, f64);
-impl Eq for Took {}
-impl Ord for Took {
-    fn cmp(&self, other: &Took) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
 #[derive(Default)]
 struct Times {
-    known: Vec<Took>,
+    /// In seconds, and how many were allowed.
+    known: Vec<(f64, f64)>,
     suspected: Vec<f64>,
 }
 
@@ -735,7 +726,7 @@ impl<'a> Sim<'a> {
             let times = self.counts.times.entry(class.unwrap_or(MEMBERS_MAX)).or_default();
             let Some(suspected) = node.suspected else { continue };
             times.suspected.push((suspected - crashed).as_secs_f64());
-            times.known.push(Took(known.as_secs_f64(), within.as_secs_f64()));
+            times.known.push((known.as_secs_f64(), within.as_secs_f64()));
             let first = node.known.values().min();
             if self.kind == Kind::Calm && first.is_some_and(|first| *first < suspected) {
                 return Err(format!("{n} was dead before it was suspected"));

@@ -147,7 +147,8 @@ pub enum State {
     Alive,
     /// It did not answer. It is probed, and still to be counted on; it will be dead unless it denies it.
     Suspect {
-        /// Who says so; the last of them that was heard of.
+        /// Who says so; the last of them that was heard of. The member itself where nobody is known to have probed it, and it
+        /// was only said to be dead with everything else.
         by: NodeId,
     },
     /// It did not deny it in time. It is pinged now and then.

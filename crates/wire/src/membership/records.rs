@@ -73,7 +73,9 @@ impl Membership {
             return;
         };
         if in_sync && record.state == State::Dead && !known.state.is_gone() {
-            record.state = State::Suspect { by: from };
+            // With nobody for an accuser: all members of the other half of a network would otherwise confirm each other's word,
+            // and leave it the least time.
+            record.state = State::Suspect { by: record.node };
         }
         let said = (record.incarnation, record.state.rank());
         let believed = (known.incarnation, known.state.rank());
@@ -194,7 +196,7 @@ impl Membership {
 
     /// Another one suspects it too. That is news again.
     fn confirm(&mut self, node: NodeId, by: NodeId) {
-        if by != self.own.node && !self.is_live(&by) {
+        if by == node || by != self.own.node && !self.is_live(&by) {
             return;
         }
         let Some(suspicion) = self.suspicions.get_mut(&node) else { return };

@@ -237,7 +237,8 @@ fn confirmations_shorten_the_time_of_a_suspect() {
             hears(&mut members, by, message(UNIX_MS, TOLD, twice), SECOND);
         }
         let unknown = record(11, UNIX_MS, State::Suspect { by: node(99) });
-        hears(&mut members, 3, message(UNIX_MS, TOLD, vec![unknown]), SECOND);
+        let hearsay = record(11, UNIX_MS, State::Suspect { by: node(11) });
+        hears(&mut members, 3, message(UNIX_MS, TOLD, vec![unknown, hearsay]), SECOND);
         deadlines.push(members.suspicions[&node(11)].deadline() - SECOND);
     }
     // 2 log2(11) periods, rounded up, and four times that.
@@ -372,6 +373,7 @@ fn who_comes_back_is_asked_for_all_that_it_knows() {
     );
     let told = hears(&mut members, 4, everything, 3 * SECOND);
     assert_eq!(told, [(Event::Suspected, node(3))]);
+    assert_eq!(state(&members, 3), Some(State::Suspect { by: node(3) }));
     assert_eq!(state(&members, 7), None, "of the dead only those are told who knew them");
 }
 
