@@ -303,11 +303,13 @@ fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
     let mut sim = Sim::new(chance.draw(), members as usize, kind, plant, counts);
     sim.plan_faults();
     let label = |why| format!("{kind:?}, {members} members: {why}");
-    sim.run_until(CALM).map_err(label)?;
+    // Long enough for one that hears nobody to take all others for dead.
+    let calm = if kind == Kind::Deaf { 3 * CALM } else { CALM };
+    sim.run_until(calm).map_err(label)?;
     sim.loss = 0;
     sim.slow = 0;
     sim.broken.clear();
-    let settled = CALM + settled_within(sim.nodes.len());
+    let settled = calm + settled_within(sim.nodes.len());
     sim.run_until(settled).map_err(label)?;
     sim.check().map_err(label)
 }
