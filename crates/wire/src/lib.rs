@@ -46,9 +46,11 @@ pub mod frame;
 pub mod hello;
 mod identity;
 pub mod lane;
+pub mod membership;
 mod node;
 pub mod path;
 mod peer;
+pub mod phi;
 mod service;
 pub mod tls;
 
