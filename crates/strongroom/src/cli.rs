@@ -81,6 +81,9 @@ pub(crate) enum Command {
     /// Show and check settings
     #[command(subcommand)]
     Config(cmd::config::Config),
+    /// Messages between nodes: try a network, and measure it
+    #[command(subcommand)]
+    Wire(cmd::wire::Wire),
     /// Measure this machine
     #[command(subcommand)]
     Bench(cmd::bench::Bench),

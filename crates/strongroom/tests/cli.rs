@@ -102,7 +102,7 @@ fn the_list_of_commands_stands() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = "demo deposit work object restore cat delete fixity repair status shelf rebuild \
-                    policy key serve account token bag doctor config bench completions man help";
+                    policy key serve account token bag doctor config wire bench completions man help";
     assert_eq!(commands.join(" "), expected);
     assert!(help.contains("Exit codes: 0 done; 1 the answer is no"), "{help}");
 }
@@ -263,6 +263,56 @@ fn detached_work_waits_until_it_is_run() {
     assert_eq!(ran[0]["status"], "succeeded");
     let listed = user.json(&[&"work", &"list", &"--status", &"succeeded", &"--kind", &"ingest"], 0);
     assert_eq!(listed.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn messages_go_from_node_to_node() {
+    use std::io::{BufRead as _, Read as _};
+    let user = User::new();
+    let mut listener = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+        .args(["--json", "wire", "listen", "--count", "5", "--key"])
+        .arg(user.path("node.key"))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut stderr = std::io::BufReader::new(listener.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    let to = said.split(' ').find(|word| word.contains('@')).unwrap();
+    std::fs::write(user.path("one"), "a letter").unwrap();
+    std::fs::write(user.path("large"), vec![7; 3 << 20]).unwrap();
+    let send = |files: &[PathBuf]| {
+        let mut args: Vec<&dyn AsRef<OsStr>> = vec![&"wire", &"send", &to, &"--timeout", &"60"];
+        args.extend(files.iter().map(|file| file as &dyn AsRef<OsStr>));
+        user.json(&args, 0)
+    };
+    let sent = send(&[user.path("one"), user.path("large")]);
+    let generated =
+        user.json(&[&"wire", &"send", &to, &"--generate", &"2", &"--size", &"1KiB-2MiB"], 0);
+    let pings = user.json(&[&"wire", &"ping", &to, &"--count", &"3", &"--pause", &"1"], 0);
+    assert!(pings.as_array().unwrap().iter().all(|ping| ping["microseconds"].as_u64() > Some(0)));
+    let peers = user.json(&[&"wire", &"peers", &to], 0);
+    assert_eq!(peers.as_array().unwrap().len(), 4, "each command was a node of its own: {peers}");
+    let again = send(&[user.path("one")]);
+    let mut taken = String::new();
+    listener.stdout.take().unwrap().read_to_string(&mut taken).unwrap();
+    assert_eq!(listener.wait().unwrap().code(), Some(0));
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    let digests = |of: &Value| -> Vec<String> {
+        let rows = of.as_array().unwrap().iter();
+        let mut all: Vec<_> = rows.map(|row| row["sha256"].as_str().unwrap().into()).collect();
+        all.sort();
+        all
+    };
+    let mut expected = [digests(&sent), digests(&generated), digests(&again)].concat();
+    expected.sort();
+    assert_eq!(digests(&taken), expected);
+    // Nobody listens any more, and a name that is none is refused.
+    expect(&user.run(&[&"wire", &"send", &"nobody@127.0.0.1:1", &"one"]), 2);
+    let gone = [&"wire" as &dyn AsRef<OsStr>, &"send", &to, &user.path("one"), &"--timeout", &"1"];
+    let gone: Value = user.json(&gone, 1);
+    assert_eq!(gone[0]["handled"], false);
 }
 
 #[test]

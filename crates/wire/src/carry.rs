@@ -11,7 +11,7 @@
 //! which nothing happens holds a buffer of 4 KiB and its keys: the large ones are borrowed ([`buffers`]).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -149,6 +149,8 @@ struct Shared {
     pool: Mutex<VecDeque<Vec<u8>>>,
     connections: AtomicU64,
     resumes: AtomicU64,
+    /// Messages that are not yet handed on by the peer, to be read without the outbox.
+    queued: AtomicUsize,
 }
 
 /// The half of a lane in one life of the peer's process. A connection of an earlier one has no part in it.
@@ -190,6 +192,7 @@ impl Lane {
             pool: Mutex::new(VecDeque::new()),
             connections: AtomicU64::new(0),
             resumes: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
         }))
     }
 
@@ -238,6 +241,11 @@ impl Lane {
         }
     }
 
+    /// Whether anything is not yet handed on by the peer. Waits for nobody.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.queued.load(Ordering::Relaxed) == 0
+    }
+
     /// [`Lane::send`], with a note.
     pub(crate) async fn post(&self, parts: [Bytes; 2], note: Note) -> Result<Ticket, Refused> {
         let mut note = note;
@@ -260,14 +268,24 @@ impl Lane {
         parts: [Bytes; 2],
         note: Note,
     ) -> Result<Ticket, (Refused, Note)> {
-        let ticket = lock(&self.0.outbox).half.push(parts, note)?;
+        let ticket = {
+            let mut outbox = lock(&self.0.outbox);
+            let ticket = outbox.half.push(parts, note)?;
+            self.0.count(&outbox);
+            ticket
+        };
         self.0.write.notify_waiters();
         Ok(ticket)
     }
 
     /// Takes a message back, if nothing of it was sent.
     pub(crate) fn withdraw(&self, ticket: Ticket) -> bool {
-        let withdrawn = lock(&self.0.outbox).half.withdraw(ticket).is_some();
+        let withdrawn = {
+            let mut outbox = lock(&self.0.outbox);
+            let withdrawn = outbox.half.withdraw(ticket).is_some();
+            self.0.count(&outbox);
+            withdrawn
+        };
         if withdrawn {
             self.0.room.notify_waiters();
         }
@@ -290,7 +308,9 @@ impl Lane {
                     kept(*call);
                 }
             });
-            outbox.half.restart()
+            let uncertain = outbox.half.restart();
+            self.0.count(&outbox);
+            uncertain
         };
         {
             let mut inbox = lock(&self.0.inbox);
@@ -423,6 +443,7 @@ impl Carried<'_> {
             within: None,
             partial: Vec::new(),
             small: Small::default(),
+            freed: Vec::new(),
         };
         loop {
             let used = match stream.records(&there.bytes()[..end]) {
@@ -601,6 +622,8 @@ struct Stream<'a> {
     /// The beginning of a frame that is not whole.
     partial: Vec<u8>,
     small: Small,
+    /// Memory for what is let go of, empty between frames.
+    freed: Vec<[Bytes; 2]>,
 }
 
 /// Small messages of one record, whole, which are handed on together.
@@ -755,7 +778,12 @@ impl Stream<'_> {
     fn frame(&mut self, frame: Frame) -> Result<(), Ended> {
         let carried = self.carried;
         let (shared, connection) = (carried.shared, carried.connection);
-        let mut tell = |note: Note| note.tell(Fate::Delivered);
+        // What was acknowledged is let go of without the lock, for that may take long.
+        let mut freed = std::mem::take(&mut self.freed);
+        let mut tell = |note: Note, parts| {
+            note.tell(Fate::Delivered);
+            freed.push(parts);
+        };
         match frame {
             Frame::Data(head) => {
                 let place =
@@ -768,7 +796,11 @@ impl Stream<'_> {
                 self.within = Some(Within { sequence: head.sequence, slot, left });
             }
             Frame::Ack { below, also } => {
-                carried.outbox()?.half.ack(below, &also, &mut tell)?;
+                let mut outbox = carried.outbox()?;
+                let acked = outbox.half.ack(below, &also, &mut tell);
+                shared.count(&outbox);
+                drop(outbox);
+                acked?;
                 shared.room.notify_waiters();
             }
             Frame::Credit { limit } => {
@@ -786,11 +818,17 @@ impl Stream<'_> {
                 shared.write.notify_waiters();
             }
             Frame::At { sequence, offset } => {
-                carried.outbox()?.half.at(connection, sequence, offset, &mut tell)?;
+                let mut outbox = carried.outbox()?;
+                let told = outbox.half.at(connection, sequence, offset, &mut tell);
+                shared.count(&outbox);
+                drop(outbox);
+                told?;
                 shared.write.notify_waiters();
                 shared.room.notify_waiters();
             }
         }
+        freed.clear();
+        self.freed = freed;
         Ok(())
     }
 
@@ -823,6 +861,11 @@ fn whole_message(data: &[u8]) -> Result<Option<(Head, &[u8])>, NoFrame> {
 }
 
 impl Shared {
+    /// To be read without the outbox.
+    fn count(&self, outbox: &Life<Outbox<Note>>) {
+        self.queued.store(outbox.half.len(), Ordering::Relaxed);
+    }
+
     /// Memory for a message, with a byte more than it has.
     fn buffer(&self, total: u64) -> Vec<u8> {
         let wanted = usize::try_from(total).unwrap_or(usize::MAX).saturating_add(1);

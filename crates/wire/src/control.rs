@@ -4,7 +4,7 @@
 //! Every peer's is driven by one thread that does nothing else, so that neither bulk data nor handlers delay a heartbeat.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ const QUEUE_BYTES_MAX: usize = 64 * 1024;
 const PINGS_MAX: usize = 1024;
 /// A heartbeat to a peer with which something is under way comes so often.
 pub(crate) const HEARTBEAT_BUSY: Duration = Duration::from_secs(1);
-/// The same to a quiet one.
-pub(crate) const HEARTBEAT_QUIET: Duration = Duration::from_secs(5);
+/// The same to a quiet one; but whoever was asked need not ask.
+pub(crate) const HEARTBEAT_QUIET: Duration = Duration::from_secs(10);
 /// A heartbeat that is not answered for so long shows that the path is dead.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(4);
 
@@ -126,6 +126,8 @@ pub(crate) struct Control {
     next_token: AtomicU64,
     /// The smoothed round trip, in microseconds; 0 while unknown.
     round_trip: AtomicU64,
+    /// Something is under way, since it was last looked.
+    stirred: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -140,6 +142,7 @@ impl Control {
             pings: Mutex::default(),
             next_token: AtomicU64::new(1),
             round_trip: AtomicU64::new(0),
+            stirred: AtomicBool::new(false),
         }
     }
 
@@ -151,6 +154,13 @@ impl Control {
         }
         drop(queue);
         self.more.notify_one();
+    }
+
+    /// Something is under way with the peer: heartbeats are to come more often.
+    pub(crate) fn stir(&self) {
+        if !self.stirred.load(Ordering::Relaxed) && !self.stirred.swap(true, Ordering::Relaxed) {
+            self.more.notify_one();
+        }
     }
 
     /// The time that a word there and back takes; `None` where the connection was lost meanwhile. Of more pings than
@@ -255,7 +265,11 @@ impl Control {
                         Ok(Some((frame, length))) => {
                             done += length;
                             match frame {
-                                Some(Frame::Ping(token)) => self.say(&Frame::Pong(token)),
+                                Some(Frame::Ping(token)) => {
+                                    // It would have given the path up, had it not heard our last answer.
+                                    heard = Instant::now();
+                                    self.say(&Frame::Pong(token));
+                                }
                                 Some(Frame::Pong(token)) => match heartbeat {
                                     Some((of, begun)) if of == token => {
                                         self.measured(begun.elapsed());
@@ -280,7 +294,13 @@ impl Control {
                 plain = Vec::new();
             }
             // What is due.
-            let pause = if busy() { HEARTBEAT_BUSY } else { HEARTBEAT_QUIET };
+            let pause = match busy() {
+                true => HEARTBEAT_BUSY,
+                false => {
+                    self.stirred.store(false, Ordering::Relaxed);
+                    HEARTBEAT_QUIET
+                }
+            };
             let due = match heartbeat {
                 Some((_, begun)) if begun.elapsed() >= SILENCE_MAX => return Ended::Silent,
                 Some((_, begun)) => begun + SILENCE_MAX,

@@ -52,6 +52,7 @@ pub mod path;
 mod peer;
 pub mod phi;
 mod service;
+pub mod threads;
 pub mod tls;
 
 pub use carry::{Bounds, Deliver, Ended, Fate, Lane, LaneState, Message, shake};

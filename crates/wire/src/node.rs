@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -21,6 +21,7 @@ use crate::hello::{
 use crate::path::{Dial, Path, Stream, Tcp};
 use crate::peer::{Gone, Peer, Receipt};
 use crate::service::{CallError, Context, Failure, Names, NotAName, Payload, Registration};
+use crate::threads::{be_patient, be_quick};
 use crate::tls::{self, Admit, Handshake, Session, client_config, server_config};
 use crate::{Bounds, Ended, LaneState, NodeId, NodeKey, path, shake};
 
@@ -38,8 +39,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Peers at most.
 const PEERS_MAX: usize = 4096;
-/// Nice value of the threads for bulk data: with as little as this, whoever has small messages to answer comes first.
-const BULK_NICE: i32 = 10;
 
 /// How a node is set up. The default is for servers with some memory to spare.
 #[derive(Clone)]
@@ -61,7 +60,7 @@ impl Default for Settings {
         Settings {
             admit: Arc::new(|_| false),
             calls: Bounds { window: 4 << 20, outgoing: 4 << 20 },
-            bulk: Bounds { window: 64 << 20, outgoing: 64 << 20 },
+            bulk: Bounds { window: 64 << 20, outgoing: 32 << 20 },
             bulk_connections: 4,
             bulk_threads: std::thread::available_parallelism().map_or(2, usize::from).min(4),
         }
@@ -74,9 +73,9 @@ pub enum NotStarted {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] tls::Error),
-    /// Its threads.
-    #[error("the node's threads cannot be started: {0}")]
-    Threads(#[from] std::io::Error),
+    /// Its thread for control connections.
+    #[error("the node's thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// A message could not be sent.
@@ -98,7 +97,8 @@ pub(crate) struct Inner {
     /// Where handlers and connections for small messages run: the runtime in which the node was started.
     pub(crate) main: Handle,
     control: Handle,
-    bulk: Option<Runtime>,
+    /// Started when the first connection for bulk data stands.
+    bulk: OnceLock<Runtime>,
     handshakes: Semaphore,
     closing: watch::Sender<bool>,
 }
@@ -135,15 +135,6 @@ impl Node {
     pub fn start(key: NodeKey, dial: impl Dial, settings: Settings) -> Result<Node, NotStarted> {
         let (closing, closed) = watch::channel(false);
         let control = control_thread(closed)?;
-        let bulk = Builder::new_multi_thread()
-            .worker_threads(settings.bulk_threads.max(1))
-            .thread_name("wire-bulk")
-            .on_thread_start(|| {
-                // Where that is not allowed, bulk data are as important as anything else.
-                let _ = rustix::process::setpriority_process(None, BULK_NICE);
-            })
-            .enable_all()
-            .build()?;
         let peers = Arc::<Peers>::default();
         let (known, admit) = (peers.clone(), settings.admit.clone());
         let admit = move |id: &NodeId| {
@@ -158,7 +149,7 @@ impl Node {
             peers,
             main: Handle::current(),
             control,
-            bulk: Some(bulk),
+            bulk: OnceLock::new(),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             closing,
         };
@@ -424,6 +415,21 @@ impl Node {
         peers
     }
 
+    /// Waits until nothing is under way with anybody: no call, no handler of one, no message that was not handed on. Gives up
+    /// after `patience`, and says whether it came to that.
+    pub async fn settled(&self, patience: Duration) -> bool {
+        let quiet = async {
+            // Twice in a row: a message may just be on its way from the one to the other.
+            let mut times = 0;
+            while times < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                times =
+                    if self.0.peers().iter().any(|peer| peer.is_busy()) { 0 } else { times + 1 };
+            }
+        };
+        tokio::time::timeout(patience, quiet).await.is_ok()
+    }
+
     /// Ends the node: its connections close properly. What was not acknowledged is lost.
     pub fn close(&self) {
         self.0.closing.send_replace(true);
@@ -475,6 +481,29 @@ impl Inner {
         let peer = Peer::new(id, random().max(1), self);
         peers.insert(id, peer.clone());
         Some(peer)
+    }
+
+    /// Where bulk data are moved.
+    fn bulk(&self) -> &Handle {
+        if let Some(bulk) = self.bulk.get() {
+            return bulk.handle();
+        }
+        let built = Builder::new_multi_thread()
+            .worker_threads(self.settings.bulk_threads.max(1))
+            .thread_name("wire-bulk")
+            .on_thread_start(be_patient)
+            .enable_all()
+            .build();
+        match built {
+            // Another one may have been quicker; one that nobody uses must not be waited for.
+            Ok(bulk) => {
+                if let Err(second) = self.bulk.set(bulk) {
+                    second.shutdown_background();
+                }
+            }
+            Err(error) => tracing::warn!("no threads for bulk data: {error}"),
+        }
+        self.bulk.get().map_or(&self.main, Runtime::handle)
     }
 
     /// All connections that a peer may have with us.
@@ -648,10 +677,10 @@ impl Inner {
                 peer.cut();
             }
         };
-        let runtime = match (place, &self.bulk) {
-            (Place::Control, _) => &self.control,
-            (Place::Bulk(_), Some(bulk)) => bulk.handle(),
-            _ => &self.main,
+        let runtime = match place {
+            Place::Control => &self.control,
+            Place::Calls(_) => &self.main,
+            Place::Bulk(_) => self.bulk(),
         };
         runtime.spawn(driven);
     }
@@ -715,6 +744,7 @@ fn control_thread(mut closed: watch::Receiver<bool>) -> std::io::Result<Handle> 
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new().name("wire-control".into()).spawn(move || {
+        be_quick();
         runtime.block_on(async {
             let _ = closed.wait_for(|closed| *closed).await;
             // Connections that end say so.

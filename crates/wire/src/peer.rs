@@ -168,9 +168,10 @@ impl Peer {
 
     /// Whether something is under way between the two of us.
     pub(crate) fn is_busy(&self) -> bool {
+        // No lock that a thread for bulk data may hold: those are waited for long.
         !lock(&self.pending).is_empty()
             || !lock(&self.running).is_empty()
-            || self.lanes().any(|(_, lane)| lane.state().queued.0 > 0)
+            || self.lanes().any(|(_, lane)| !lane.is_idle())
     }
 
     // Connections.
@@ -313,6 +314,7 @@ impl Peer {
     ) -> Result<(Place, Ticket), Refused> {
         let (place, lane) = self.way(parts[0].len() + parts[1].len(), slot);
         self.want(place);
+        self.control.stir();
         Ok((place, lane.post(parts, note).await?))
     }
 
@@ -325,7 +327,9 @@ impl Peer {
     ) -> Result<(Place, Ticket), (Refused, Note)> {
         let (place, lane) = self.way(parts[0].len() + parts[1].len(), slot);
         self.want(place);
-        Ok((place, lane.try_post(parts, note)?))
+        let ticket = lane.try_post(parts, note)?;
+        self.control.stir();
+        Ok((place, ticket))
     }
 
     /// Sends a call and waits for its reply, however long that takes. Dropped before, the call is taken back, or cancelled.
@@ -447,12 +451,13 @@ impl Peer {
                 Some(deadline) => tokio::time::timeout_at(deadline.into(), handling).await,
                 None => Ok(handling.await),
             };
-            if let Some(call) = call {
-                lock(&peer.running).remove(&call);
-            }
             // After the deadline nobody waits.
             if let Ok(done) = done {
                 peer.done(call, slot, done, &name);
+            }
+            // Only now, so that whoever waits for what runs finds the reply under way.
+            if let Some(call) = call {
+                lock(&peer.running).remove(&call);
             }
             drop(held);
         });

@@ -269,7 +269,8 @@ impl Sim<'_> {
             Sending::Where(_, sequences) if self.plant == "resume-without-asking" => {
                 for sequence in sequences {
                     let sent = self.resumed.get(&sequence).copied().unwrap_or(0);
-                    let _ = self.outbox.at(Connection(number), sequence, Some(sent), &mut drop);
+                    let _ =
+                        self.outbox.at(Connection(number), sequence, Some(sent), &mut |_, _| ());
                 }
             }
             Sending::Where(question, sequences) => {
@@ -434,7 +435,7 @@ impl Sim<'_> {
             link.back.bytes.drain(..length);
         }
         let mut notes = Vec::new();
-        let mut note = |place| notes.push(place);
+        let mut note = |place, _| notes.push(place);
         let done = match frame {
             Frame::Ack { below, also } => self.outbox.ack(below, &also, &mut note),
             Frame::Credit { limit } => {

@@ -20,6 +20,7 @@ pub(crate) mod serve;
 mod shares;
 pub(crate) mod shelf;
 pub(crate) mod shelf_life;
+pub(crate) mod wire;
 pub(crate) mod work;
 
 use crate::cli::{Cli, Command};
@@ -140,6 +141,7 @@ fn dispatch(cx: &Context, command: Command) -> Result<Answer, Failure> {
         Command::Bag(args) => bag::run(cx, args),
         Command::Doctor(args) => doctor::run(cx, args),
         Command::Config(args) => config::run(cx, args),
+        Command::Wire(args) => wire::run(cx, args),
         Command::Bench(args) => bench::run(cx, args),
         Command::Completions(args) => config::completions(cx, args),
         Command::Man(args) => config::man(cx, args),

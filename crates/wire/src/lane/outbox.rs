@@ -290,7 +290,7 @@ impl<N> Outbox<N> {
     }
 
     /// The peer handed messages on: all below `below`, and those of `also`. Gives `done` the notes of those that
-    /// were not known to be.
+    /// were not known to be, and their bytes, which may take time to let go of.
     ///
     /// # Errors
     /// [`Violation`] where one of them was never sent whole.
@@ -298,7 +298,7 @@ impl<N> Outbox<N> {
         &mut self,
         below: u64,
         also: &[u64],
-        done: &mut impl FnMut(N),
+        done: &mut impl FnMut(N, [Bytes; 2]),
     ) -> Result<(), Violation> {
         if below > self.next {
             return Err(Violation("acknowledges messages that do not exist"));
@@ -318,7 +318,7 @@ impl<N> Outbox<N> {
         connection: Connection,
         sequence: u64,
         offset: Option<u64>,
-        done: &mut impl FnMut(N),
+        done: &mut impl FnMut(N, [Bytes; 2]),
     ) -> Result<(), Violation> {
         let exists = sequence < self.next;
         let Some(message) = self.message(sequence) else {
@@ -347,7 +347,11 @@ impl<N> Outbox<N> {
         }
     }
 
-    fn done(&mut self, sequence: u64, done: &mut impl FnMut(N)) -> Result<(), Violation> {
+    fn done(
+        &mut self,
+        sequence: u64,
+        done: &mut impl FnMut(N, [Bytes; 2]),
+    ) -> Result<(), Violation> {
         let first = self.first();
         let Some(at) = sequence.checked_sub(first).and_then(|at| usize::try_from(at).ok()) else {
             return Ok(());
@@ -364,7 +368,7 @@ impl<N> Outbox<N> {
         }
         self.left(message.total);
         self.unasked.remove(&sequence);
-        done(message.note);
+        done(message.note, message.parts);
         Ok(())
     }
 

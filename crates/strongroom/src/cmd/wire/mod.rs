@@ -27,6 +27,8 @@ const MESSAGE: &str = "strongroom.message";
 const PEERS: &str = "strongroom.peers";
 /// Bytes of a message's number, with which it begins.
 const NUMBER_BYTES: usize = 8;
+/// Replies that are under way at the end are waited for so long.
+const LAST_REPLIES: Duration = Duration::from_secs(5);
 /// A line for a message that was taken in waits for stdout; so many may.
 const LINES_MAX: usize = 1024;
 
@@ -111,7 +113,11 @@ pub(crate) struct Peers {
 }
 
 pub(crate) fn run(cx: &Context, args: Wire) -> Result<Answer, Failure> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| Failure::io("threads", &e))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(strongroom_wire::threads::be_quick)
+        .build()
+        .map_err(|e| Failure::io("threads", &e))?;
     let answer = match args {
         Wire::Listen(args) => runtime.block_on(listen(cx, args)),
         Wire::Send(args) => runtime.block_on(send(cx, args)),
@@ -164,7 +170,7 @@ async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
     }
     list.end()?;
     // The last replies are on their way.
-    settle(&node).await;
+    node.settled(LAST_REPLIES).await;
     node.close();
     Ok(Answer::Yes)
 }
@@ -177,8 +183,7 @@ async fn send(cx: &Context, args: Send) -> Result<Answer, Failure> {
     }
     let (node, peer) = to.connect()?;
     let timeout = Duration::from_secs(timeout);
-    let mut under_way: VecDeque<(JoinHandle<Result<(), CallError>>, (Value, String))> =
-        VecDeque::new();
+    let mut under_way = VecDeque::<(JoinHandle<Result<(), CallError>>, _)>::new();
     let mut list = cx.out.list();
     let mut draw = Chance::default();
     let total = generate.unwrap_or(files.len() as u64);
@@ -301,18 +306,6 @@ fn row(number: u64, bytes: &[u8], peer: NodeId) -> (Value, String) {
     (json!({ "id": number, "size": bytes.len(), "sha256": sha256, "peer": peer.to_string() }), line)
 }
 
-/// Waits until what was replied has arrived, but not for long.
-async fn settle(node: &Node) {
-    for _ in 0..100 {
-        let queued =
-            |peer: &strongroom_wire::PeerState| peer.lanes.iter().any(|(_, l)| l.queued.0 > 0);
-        if !node.peers().iter().any(queued) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 impl Me {
     fn key(&self) -> Result<NodeKey, Failure> {
         let seed = match &self.key {
@@ -325,7 +318,7 @@ impl Me {
 
 fn drawn_seed() -> Result<[u8; 32], Failure> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| Failure::internal(&e))?;
+    getrandom::fill(&mut seed).map_err(Failure::internal)?;
     Ok(seed)
 }
 
