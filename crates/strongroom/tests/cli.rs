@@ -294,6 +294,23 @@ fn messages_go_from_node_to_node() {
     assert!(pings.as_array().unwrap().iter().all(|ping| ping["microseconds"].as_u64() > Some(0)));
     let peers = user.json(&[&"wire", &"peers", &to], 0);
     assert_eq!(peers.as_array().unwrap().len(), 4, "each command was a node of its own: {peers}");
+    // Another joins it, and is a member as soon as both know.
+    let mut other = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+        .args(["wire", "listen", "--join", to])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let is_member = || {
+        let peers = user.json(&[&"wire", &"peers", &to], 0);
+        peers.as_array().unwrap().iter().any(|peer| peer["member"] == "alive")
+    };
+    let begun = std::time::Instant::now();
+    while !is_member() {
+        assert!(begun.elapsed().as_secs() < 60, "it never joined");
+    }
+    other.kill().unwrap();
+    other.wait().unwrap();
     let again = send(&[user.path("one")]);
     let mut taken = String::new();
     listener.stdout.take().unwrap().read_to_string(&mut taken).unwrap();

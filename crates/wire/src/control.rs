@@ -16,6 +16,7 @@ use crate::buffers::{READ_BYTES_MIN, Scratch};
 use crate::frame::{FRAME_BYTES_MAX, HEADER_BYTES, NoFrame};
 use crate::hello::Place;
 use crate::path::Stream;
+use crate::phi;
 use crate::tls::{
     Opened, RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX, Session, UPDATE_BYTES,
     record_length,
@@ -39,6 +40,7 @@ mod kind {
     pub(super) const WANTED: u8 = 19;
     pub(super) const WATCH: u8 = 20;
     pub(super) const GONE: u8 = 21;
+    pub(super) const GOSSIP: u8 = 22;
 }
 
 /// What is said on a control connection.
@@ -56,6 +58,8 @@ pub(crate) enum Frame {
     Watch(String),
     /// Nobody has it.
     Gone(String),
+    /// What nodes say of nodes ([`crate::membership`]).
+    Gossip(Vec<u8>),
 }
 
 impl Frame {
@@ -70,6 +74,7 @@ impl Frame {
             }
             Frame::Watch(name) => (kind::WATCH, name.as_bytes()),
             Frame::Gone(name) => (kind::GONE, name.as_bytes()),
+            Frame::Gossip(bytes) => (kind::GOSSIP, bytes),
         };
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&[kind, 0, 0, 0]);
@@ -111,6 +116,7 @@ impl Frame {
             },
             kind::WATCH => Frame::Watch(name()?),
             kind::GONE => Frame::Gone(name()?),
+            kind::GOSSIP => Frame::Gossip(body.to_vec()),
             _ => return Ok(Some((None, HEADER_BYTES + length))),
         };
         Ok(Some((Some(frame), HEADER_BYTES + length)))
@@ -128,6 +134,9 @@ pub(crate) struct Control {
     round_trip: AtomicU64,
     /// Something is under way, since it was last looked.
     stirred: AtomicBool,
+    /// How suspicious the silence of the peer is.
+    suspicion: Mutex<phi::Detector>,
+    begun: Instant,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -143,6 +152,15 @@ impl Control {
             next_token: AtomicU64::new(1),
             round_trip: AtomicU64::new(0),
             stirred: AtomicBool::new(false),
+            // Heartbeats come each second or each ten, as it is: silence means something when one is late that
+            // was to come after the longest pause.
+            suspicion: Mutex::new(phi::Detector::new(phi::Settings {
+                first_interval: HEARTBEAT_BUSY,
+                pause: HEARTBEAT_QUIET + SILENCE_MAX,
+                interval_max: 2 * (HEARTBEAT_QUIET + SILENCE_MAX),
+                ..phi::Settings::default()
+            })),
+            begun: Instant::now(),
         }
     }
 
@@ -185,6 +203,15 @@ impl Control {
             0 => None,
             micros => Some(Duration::from_micros(micros)),
         }
+    }
+
+    /// How suspicious the peer's silence is, as the phi detector has it, from its heartbeats.
+    pub(crate) fn phi(&self) -> f64 {
+        lock(&self.suspicion).phi(self.begun.elapsed())
+    }
+
+    fn heard(&self) {
+        lock(&self.suspicion).heard(self.begun.elapsed());
     }
 
     fn answered(&self, token: u64) {
@@ -268,12 +295,14 @@ impl Control {
                                 Some(Frame::Ping(token)) => {
                                     // It would have given the path up, had it not heard our last answer.
                                     heard = Instant::now();
+                                    self.heard();
                                     self.say(&Frame::Pong(token));
                                 }
                                 Some(Frame::Pong(token)) => match heartbeat {
                                     Some((of, begun)) if of == token => {
                                         self.measured(begun.elapsed());
                                         (heartbeat, heard) = (None, Instant::now());
+                                        self.heard();
                                     }
                                     _ => self.answered(token),
                                 },

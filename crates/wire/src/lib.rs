@@ -16,7 +16,7 @@
 //!
 //! To each peer there are three kinds of connections, each at a [`Place`](hello::Place) of its own:
 //!
-//! - *control*: heartbeats, cancellations, who watches which name. One connection; all peers' are driven by one thread that does
+//! - *control*: heartbeats, cancellations, who watches which name, who is a member ([`membership`]). One connection; all peers' are driven by one thread that does
 //!   nothing else. A heartbeat that is not answered shows that the path is dead, and ends the peer's other connections too.
 //! - *calls*: messages up to 64 KiB. Two lanes of one connection each, chosen by the name that is called.
 //! - *bulk*: larger messages. One lane of several connections, which are dialled when the first large message waits, once
@@ -34,8 +34,7 @@
 //! | nobody waits for a reply any more | the request is taken back if it was not begun; else its handler is dropped where it waits |
 //! | a peer takes nothing | what waits for it is bounded; then sending waits, or says that the peer is busy |
 //!
-//! To come: blobs of any size as streams, order by key, credit from one budget for all peers, membership, messages kept on
-//! disk.
+//! To come: blobs of any size as streams, order by key, credit from one budget for all peers, messages kept on disk.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod buffers;
@@ -43,6 +42,7 @@ mod carry;
 mod control;
 mod envelope;
 pub mod frame;
+mod gossip;
 pub mod hello;
 mod identity;
 pub mod lane;

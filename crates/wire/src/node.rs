@@ -11,13 +11,15 @@ use futures_util::stream::FuturesUnordered;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
 use crate::carry::Note;
 use crate::envelope::{Envelope, Kind, NAME_BYTES_MAX, Trace};
+use crate::gossip::Gossip;
 use crate::hello::{
     BULK_MAX, FEATURES, Hello, Place, Refusal, VERSIONS, hear, refuse, say, version,
 };
+use crate::membership::{self, Addresses, NoAddresses};
 use crate::path::{Dial, Path, Stream, Tcp};
 use crate::peer::{Gone, Peer, Receipt};
 use crate::service::{CallError, Context, Failure, Names, NotAName, Payload, Registration};
@@ -37,6 +39,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// And never longer than this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// What is said at the end has so long to go out.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Peers at most.
 const PEERS_MAX: usize = 4096;
 
@@ -100,6 +104,7 @@ pub(crate) struct Inner {
     /// Started when the first connection for bulk data stands.
     bulk: OnceLock<Runtime>,
     handshakes: Semaphore,
+    pub(crate) gossip: Arc<Gossip>,
     closing: watch::Sender<bool>,
 }
 
@@ -123,6 +128,8 @@ pub struct PeerState {
     pub connections: Vec<(Place, path::Kind, bool, Duration)>,
     /// The round trip of heartbeats, smoothed.
     pub round_trip: Option<Duration>,
+    /// How suspicious its silence is ([`crate::phi`]); of one that was never heard, 0.
+    pub phi: f64,
     /// Its lanes, by name.
     pub lanes: Vec<(String, LaneState)>,
 }
@@ -151,6 +158,7 @@ impl Node {
             control,
             bulk: OnceLock::new(),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
+            gossip: Arc::new(Gossip::new()),
             closing,
         };
         Ok(Node(Arc::new(inner)))
@@ -408,11 +416,54 @@ impl Node {
             addresses: peer.addresses(),
             connections: peer.standing(),
             round_trip: peer.control.round_trip(),
+            phi: peer.control.phi(),
             lanes: peer.lanes().map(|(name, lane)| (name, lane.state())).collect(),
         };
         let mut peers: Vec<PeerState> = self.0.peers().into_iter().map(state).collect();
         peers.sort_by_key(|peer| peer.id);
         peers
+    }
+
+    /// Takes part in a network of nodes, who watch each other and tell each other of others; this one is to be found at these
+    /// addresses. Again, with others: it has moved. Members are dialled that were added, or may connect.
+    ///
+    /// # Errors
+    /// [`NoAddresses`].
+    pub fn take_part(
+        &self,
+        addresses: &[String],
+        settings: membership::Settings,
+    ) -> Result<(), NoAddresses> {
+        let addresses = Addresses::new(addresses)?;
+        if self.0.gossip.take_part(self.id(), addresses, settings, random()) {
+            let closing = self.0.closing.subscribe();
+            self.0.control.spawn(Gossip::drive(Arc::downgrade(&self.0), closing));
+        }
+        Ok(())
+    }
+
+    /// Joins the network of which a node is a member, which was added with its addresses. It is tried for as long as it takes.
+    /// `false` where this node itself takes no part, or there are too many such nodes.
+    pub fn join(&self, through: NodeId) -> bool {
+        self.0.gossip.join(through)
+    }
+
+    /// The other members of the network, as they are known here.
+    pub fn members(&self) -> Vec<membership::Member> {
+        self.0.gossip.members()
+    }
+
+    /// What becomes of members, from now on. Who is too slow misses the oldest of more than 256.
+    pub fn member_events(&self) -> broadcast::Receiver<(membership::Event, NodeId)> {
+        self.0.gossip.events()
+    }
+
+    /// Says to the other members that this node goes, and ends it.
+    pub async fn leave(&self) {
+        self.0.gossip.leave(&self.0);
+        // The word is short, and needs no answer.
+        tokio::time::sleep(LAST_WORDS).await;
+        self.close();
     }
 
     /// Waits until nothing is under way with anybody: no call, no handler of one, no message that was not handed on. Gives up
@@ -504,6 +555,12 @@ impl Inner {
             Err(error) => tracing::warn!("no threads for bulk data: {error}"),
         }
         self.bulk.get().map_or(&self.main, Runtime::handle)
+    }
+
+    /// The same for a member that others told of: `None` where it was not added and may not connect.
+    pub(crate) fn member(self: &Arc<Self>, id: NodeId) -> Option<Arc<Peer>> {
+        let known = self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        known.or_else(|| (self.settings.admit)(&id).then(|| self.peer(id)).flatten())
     }
 
     /// All connections that a peer may have with us.

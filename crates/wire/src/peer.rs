@@ -233,6 +233,9 @@ impl Peer {
         drop(places);
         if place == Place::Control && !self.stands(place) {
             self.tell_monitors(None, Gone::Peer);
+            if let Some(node) = self.node.upgrade() {
+                node.gossip.unreachable(self.id);
+            }
         }
         self.changed.notify_waiters();
     }
@@ -505,6 +508,11 @@ impl Peer {
                 }
             }
             Frame::Gone(name) => self.tell_monitors(Some(&name), Gone::Name),
+            Frame::Gossip(bytes) => {
+                if let Some(node) = self.node.upgrade() {
+                    node.gossip.received(&node, self.id, &bytes);
+                }
+            }
             Frame::Ping(_) | Frame::Pong(_) => {}
         }
     }

@@ -311,3 +311,63 @@ async fn who_sends_too_much_waits_or_hears_that_the_peer_is_busy() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_find_each_other_and_notice_who_is_gone() {
+    use strongroom_wire::membership::{Event, Settings, State};
+    let quick = || Settings {
+        period: Duration::from_millis(100),
+        answer_within: Duration::from_millis(30),
+        ..Settings::default()
+    };
+    let nodes: Vec<Node> = (1..=4).map(node).collect();
+    let mut events = nodes[0].member_events();
+    assert!(!nodes[0].join(nodes[1].id()), "it takes no part yet");
+    for node in &nodes {
+        let address = node.listen("127.0.0.1:0").await.unwrap().to_string();
+        node.take_part(&[address], quick()).unwrap();
+        // All know the first alone.
+        if node.id() != nodes[0].id() {
+            let first = nodes[0].listen("127.0.0.1:0").await.unwrap().to_string();
+            node.add_peer(nodes[0].id(), vec![first]);
+            assert!(node.join(nodes[0].id()));
+        }
+    }
+    let alive = |node: &Node| {
+        let members = node.members();
+        members.iter().filter(|member| member.record.state == State::Alive).count()
+    };
+    let wait = async |what: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !what() {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{:?}",
+                nodes.iter().map(|n| n.members()).collect::<Vec<_>>()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    wait(&|| nodes.iter().all(|node| alive(node) == 3)).await;
+    // They learnt each other's addresses, and can call each other.
+    let _echo = echo(&nodes[3]);
+    let reply = nodes[2].call::<String>(nodes[3].id(), "echo", "there".to_owned(), PATIENCE).await;
+    assert_eq!(reply, Ok("there".to_owned()));
+    assert!(nodes[2].peers().iter().all(|peer| peer.phi.is_finite()));
+    // One goes and says so, another is gone.
+    nodes[1].leave().await;
+    let gone = |id: NodeId, state: State| {
+        let members = nodes[0].members();
+        members.iter().any(|m| m.record.node == id && m.record.state == state)
+    };
+    wait(&|| gone(nodes[1].id(), State::Left)).await;
+    nodes[2].close();
+    wait(&|| gone(nodes[2].id(), State::Dead)).await;
+    assert_eq!(alive(&nodes[0]), 1);
+    let mut heard = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        heard.push(event);
+    }
+    assert!(heard.contains(&(Event::Left, nodes[1].id())), "{heard:?}");
+    assert!(heard.contains(&(Event::Dead, nodes[2].id())), "{heard:?}");
+}

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use strongroom_digest::{Algorithm, Hasher};
+use strongroom_wire::membership;
 use strongroom_wire::path::Tcp;
 use strongroom_wire::{
     CallError, Context as Handling, Failure as Refusal, Node, NodeId, NodeKey, Settings,
@@ -63,6 +64,9 @@ pub(crate) struct Listen {
     /// Take messages from this node; may be given again. Without, from every node
     #[arg(long, value_name = "NODE")]
     admit: Vec<NodeId>,
+    /// Be a member of the network in which this node is, and be told of the others; may be given again
+    #[arg(long, value_name = "NODE@HOST:PORT", value_parser = peer)]
+    join: Vec<(NodeId, String)>,
     /// End after so many messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -131,7 +135,7 @@ pub(crate) fn run(cx: &Context, args: Wire) -> Result<Answer, Failure> {
 }
 
 async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
-    let Listen { me, address, admit, count } = args;
+    let Listen { me, address, admit, join, count } = args;
     let anybody = admit.is_empty();
     let admit = Arc::new(move |id: &NodeId| anybody || admit.contains(id));
     let node = start(me.key()?, Settings { admit, ..Settings::default() })?;
@@ -154,6 +158,12 @@ async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
         })
         .map_err(|e| Failure::internal(&e))?;
     let at = node.listen(&address).await.map_err(|e| Failure::io(&address, &e))?;
+    node.take_part(&[at.to_string()], membership::Settings::default())
+        .map_err(Failure::internal)?;
+    for (other, address) in join {
+        node.add_peer(other, vec![address]);
+        node.join(other);
+    }
     eprintln!("Listening. Elsewhere, run: strongroom wire send {}@{at} FILE...", node.id());
     let mut list = cx.out.list();
     let (mut left, mut interrupt) = (count, Box::pin(tokio::signal::ctrl_c()));
@@ -259,6 +269,7 @@ async fn peers(cx: &Context, args: Peers) -> Result<Answer, Failure> {
             let mut row = vec![
                 output::short(peer["node"].as_str().unwrap_or_default()),
                 connections.to_string(),
+                peer["member"].as_str().unwrap_or("-").to_owned(),
                 peer["round_trip_microseconds"].to_string(),
                 lane["name"].as_str().unwrap_or_default().to_owned(),
             ];
@@ -267,13 +278,33 @@ async fn peers(cx: &Context, args: Peers) -> Result<Answer, Failure> {
             rows.push(row);
         }
     }
-    let head =
-        ["node", "connections", "us", "lane", "messages", "bytes", "held", "resumed", "duplicates"];
+    let head = [
+        "node",
+        "connections",
+        "member",
+        "us",
+        "lane",
+        "messages",
+        "bytes",
+        "held",
+        "resumed",
+        "duplicates",
+    ];
     cx.out.columns(&head, &rows)?;
     Ok(Answer::Yes)
 }
 
 fn peers_json(node: &Node) -> Value {
+    let members = node.members();
+    let state = |id: NodeId| {
+        let member = members.iter().find(|member| member.record.node == id)?;
+        Some(match member.record.state {
+            membership::State::Alive => "alive",
+            membership::State::Suspect { .. } => "suspect",
+            membership::State::Dead => "dead",
+            membership::State::Left => "left",
+        })
+    };
     let peers = node.peers().into_iter().map(|peer| {
         let connections = peer.connections.iter().map(|(place, kind, dialled, since)| {
             json!({
@@ -289,7 +320,8 @@ fn peers_json(node: &Node) -> Value {
             })
         });
         json!({
-            "node": peer.id.to_string(), "addresses": peer.addresses,
+            "node": peer.id.to_string(), "addresses": peer.addresses, "member": state(peer.id),
+            "phi": peer.phi,
             "round_trip_microseconds": peer.round_trip.map(|trip| trip.as_micros() as u64),
             "connections": connections.collect::<Vec<_>>(), "lanes": lanes.collect::<Vec<_>>(),
         })
