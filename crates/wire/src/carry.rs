@@ -97,6 +97,8 @@ pub struct Bounds {
 pub struct Message {
     /// What was sent.
     pub bytes: Bytes,
+    /// In which life of the peer's process, counted from 0.
+    pub life: u64,
 }
 
 /// Takes messages as they come. It must not block: what it cannot do at once it puts into a queue, which is bounded by the
@@ -119,13 +121,15 @@ pub(crate) enum Note {
     None,
     /// Wants to know its fate.
     Receipt(oneshot::Sender<Fate>),
+    /// The same, for one that has its place in an order, which another process of the peer would not know.
+    Ordered(oneshot::Sender<Fate>),
     /// The request of this call.
     Call(u64),
 }
 
 impl Note {
     pub(crate) fn tell(self, fate: Fate) {
-        if let Note::Receipt(receipt) = self {
+        if let Note::Receipt(receipt) | Note::Ordered(receipt) = self {
             // Who does not wait any more does not care.
             let _ = receipt.send(fate);
         }
@@ -248,15 +252,25 @@ impl Lane {
 
     /// [`Lane::send`], with a note.
     pub(crate) async fn post(&self, parts: [Bytes; 2], note: Note) -> Result<Ticket, Refused> {
-        let mut note = note;
+        let mut note = Some(note);
+        self.once_there_is_room(|| match self.try_post(parts.clone(), note.take()?) {
+            Err((Refused::Full { .. }, back)) => {
+                note = Some(back);
+                None
+            }
+            done => Some(done.map_err(|(refused, _)| refused)),
+        })
+        .await
+    }
+
+    /// Tries until something comes of it, again whenever there may be room.
+    pub(crate) async fn once_there_is_room<T>(&self, mut tried: impl FnMut() -> Option<T>) -> T {
         loop {
             let room = self.0.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            match self.try_post(parts.clone(), note) {
-                Ok(ticket) => return Ok(ticket),
-                Err((Refused::Full { .. }, back)) => note = back,
-                Err((refused, _)) => return Err(refused),
+            if let Some(done) = tried() {
+                return done;
             }
             room.await;
         }
@@ -308,7 +322,7 @@ impl Lane {
                     kept(*call);
                 }
             });
-            let uncertain = outbox.half.restart();
+            let uncertain = outbox.half.restart(|note| !matches!(note, Note::Ordered(_)));
             self.0.count(&outbox);
             uncertain
         };
@@ -766,7 +780,7 @@ impl Stream<'_> {
         let held = Held { shared: shared.clone(), length: bytes.len(), buffer: bytes, cost };
         let mut rest = Bytes::from_owner(held);
         for length in &lengths {
-            (shared.deliver)(Message { bytes: rest.split_to(*length) });
+            (shared.deliver)(Message { bytes: rest.split_to(*length), life: self.carried.life });
         }
         // Their acknowledgement.
         shared.write.notify_waiters();
@@ -842,7 +856,7 @@ impl Stream<'_> {
         let Some(whole) = carried.inbox()?.half.arrived(within.sequence) else { return Ok(()) };
         let Whole { sequence, buffer, length } = whole;
         let held = Held { shared: shared.clone(), buffer, length, cost: cost(length as u64) };
-        (shared.deliver)(Message { bytes: Bytes::from_owner(held) });
+        (shared.deliver)(Message { bytes: Bytes::from_owner(held), life: carried.life });
         carried.inbox()?.half.handed_on(sequence);
         shared.write.notify_waiters();
         Ok(())

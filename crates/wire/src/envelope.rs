@@ -9,6 +9,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// Bytes that are always there.
 const HEAD_BYTES: usize = 16;
 const TRACE_BYTES: usize = 24;
+const ORDER_BYTES: usize = 8;
 
 mod kind {
     pub(super) const SEND: u8 = 1;
@@ -19,6 +20,7 @@ mod kind {
 
 mod flag {
     pub(super) const TRACE: u8 = 1;
+    pub(super) const ORDER: u8 = 2;
 }
 
 /// By which a call is followed across nodes, as W3C Trace Context has it.
@@ -28,6 +30,14 @@ pub struct Trace {
     pub trace: [u8; 16],
     /// The step that caused this one.
     pub span: [u8; 8],
+}
+
+/// A message's place in an order: its number among those of one strand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) strand: u8,
+    /// From 0, without gaps, below 2^56.
+    pub(crate) number: u64,
 }
 
 /// What a message is.
@@ -52,17 +62,18 @@ pub(crate) struct Envelope<'a> {
     /// After this the sender does not care any more, counted from when it was sent.
     pub(crate) deadline: Option<Duration>,
     pub(crate) trace: Option<Trace>,
+    pub(crate) order: Option<Order>,
 }
 
 impl<'a> Envelope<'a> {
     pub(crate) fn of(kind: Kind) -> Envelope<'a> {
-        Envelope { kind, name: "", deadline: None, trace: None }
+        Envelope { kind, name: "", deadline: None, trace: None, order: None }
     }
 
     /// As it is sent. A name longer than [`NAME_BYTES_MAX`] has been refused before.
     pub(crate) fn to_bytes(self) -> Bytes {
-        let traced = if self.trace.is_some() { TRACE_BYTES } else { 0 };
-        let mut out = BytesMut::with_capacity(HEAD_BYTES + traced + self.name.len());
+        let most = HEAD_BYTES + TRACE_BYTES + ORDER_BYTES + self.name.len();
+        let mut out = BytesMut::with_capacity(most);
         let (kind, call) = match self.kind {
             Kind::Send => (kind::SEND, 0),
             Kind::Call(call) => (kind::CALL, call),
@@ -70,7 +81,8 @@ impl<'a> Envelope<'a> {
             Kind::Failure(call) => (kind::FAILURE, call),
         };
         out.put_u8(kind);
-        out.put_u8(if self.trace.is_some() { flag::TRACE } else { 0 });
+        let traced = if self.trace.is_some() { flag::TRACE } else { 0 };
+        out.put_u8(traced | if self.order.is_some() { flag::ORDER } else { 0 });
         out.put_u8(u8::try_from(self.name.len()).unwrap_or(u8::MAX));
         out.put_u8(0);
         // At least a millisecond, since 0 says that there is none.
@@ -80,6 +92,9 @@ impl<'a> Envelope<'a> {
         if let Some(trace) = self.trace {
             out.put_slice(&trace.trace);
             out.put_slice(&trace.span);
+        }
+        if let Some(order) = self.order {
+            out.put_u64_le(order.number << 8 | u64::from(order.strand));
         }
         out.put_slice(self.name.as_bytes());
         out.freeze()
@@ -97,7 +112,7 @@ impl<'a> Envelope<'a> {
             kind::FAILURE => Kind::Failure(call),
             _ => return None,
         };
-        if flags & !flag::TRACE != 0 || zero != 0 {
+        if flags & !(flag::TRACE | flag::ORDER) != 0 || zero != 0 {
             return None;
         }
         let (trace, rest) = match flags & flag::TRACE {
@@ -108,13 +123,21 @@ impl<'a> Envelope<'a> {
                 (Some(Trace { trace: *trace, span: *span }), rest)
             }
         };
+        let (order, rest) = match flags & flag::ORDER {
+            0 => (None, rest),
+            _ => {
+                let (order, rest) = rest.split_first_chunk::<8>()?;
+                let [strand, ..] = *order;
+                (Some(Order { strand, number: u64::from_le_bytes(*order) >> 8 }), rest)
+            }
+        };
         let (name, rest) = rest.split_at_checked(name.into())?;
         let name = std::str::from_utf8(name).ok()?;
         let deadline = match u32::from_le_bytes([a, b, c, d]) {
             0 => None,
             millis => Some(Duration::from_millis(millis.into())),
         };
-        Some((Envelope { kind, name, deadline, trace }, message.len() - rest.len()))
+        Some((Envelope { kind, name, deadline, trace, order }, message.len() - rest.len()))
     }
 }
 
@@ -131,6 +154,7 @@ mod tests {
             name in "\\PC{0,60}",
             millis in 0..u32::MAX,
             trace in proptest::option::of(any::<([u8; 16], [u8; 8])>()),
+            order in proptest::option::of((any::<u8>(), 0..1u64 << 56)),
             payload in any::<[u8; 5]>(),
         ) {
             let kind = match which {
@@ -141,7 +165,8 @@ mod tests {
             };
             let deadline = (millis > 0).then(|| Duration::from_millis(millis.into()));
             let trace = trace.map(|(trace, span)| Trace { trace, span });
-            let envelope = Envelope { kind, name: &name, deadline, trace };
+            let order = order.map(|(strand, number)| Order { strand, number });
+            let envelope = Envelope { kind, name: &name, deadline, trace, order };
             let bytes = envelope.to_bytes();
             let message = [&bytes[..], &payload].concat();
             prop_assert_eq!(Envelope::parse(&message), Some((envelope, bytes.len())));

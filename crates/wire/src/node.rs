@@ -294,6 +294,25 @@ impl Node {
         Ok(Receipt(receipt))
     }
 
+    /// The same, in order: it is handed to its handler after all that were sent to this peer with the same key before, whatever
+    /// their names and sizes. When the peer's process is started anew, all of them that were not handed on are
+    /// [`Fate::Uncertain`](crate::Fate::Uncertain), also those that were never begun: what was to come before them may be lost.
+    ///
+    /// # Errors
+    /// [`SendError`], where it was not taken in.
+    pub async fn send_in_order(
+        &self,
+        to: NodeId,
+        name: &str,
+        key: &[u8],
+        message: impl Payload,
+    ) -> Result<Receipt, SendError> {
+        let (peer, envelope, _) = self.prepare(to, name, Kind::Send)?;
+        let (sender, receipt) = oneshot::channel();
+        peer.post_in_order(key, envelope, message.into_bytes(), sender).await?;
+        Ok(Receipt(receipt))
+    }
+
     /// Sends a message at once or not at all, and asks for nothing.
     ///
     /// # Errors

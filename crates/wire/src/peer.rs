@@ -1,6 +1,6 @@
 //! All that a node keeps of one peer: lanes, calls under way in both directions, and the connections that stand.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use crate::carry::Note;
 use crate::control::{Control, Frame};
-use crate::envelope::{Envelope, Kind};
+use crate::envelope::{Envelope, Kind, Order};
 use crate::hello::{CALLS_MAX, Place, Refusal};
 use crate::lane::{Refused, Ticket};
 use crate::node::{Inner, Node};
@@ -51,6 +51,10 @@ pub(crate) struct Peer {
     next_call: AtomicU64,
     /// Calls of the peer whose handlers wait for something.
     running: Mutex<HashMap<u64, AbortHandle>>,
+    /// Of each strand, how many messages were sent in this life.
+    strands: Mutex<Box<[u64; STRANDS]>>,
+    /// Messages of strands that came, in this life.
+    ordered: Mutex<Ordered>,
     /// Names of ours that the peer watches.
     watched: Mutex<HashSet<String>>,
     /// Whoever waits to hear that a name of the peer, or the peer, is gone.
@@ -60,6 +64,25 @@ pub(crate) struct Peer {
 struct Monitored {
     name: Option<String>,
     gone: oneshot::Sender<Gone>,
+}
+
+/// Messages ordered by key are numbered in so many strands, by the key's hash: keys need not be remembered, and that some
+/// share a strand only orders more than was asked for.
+const STRANDS: usize = 256;
+
+/// What came of strands.
+#[derive(Default)]
+struct Ordered {
+    life: u64,
+    strands: HashMap<u8, Strand>,
+}
+
+#[derive(Default)]
+struct Strand {
+    /// The number of the next message that is to be handled.
+    next: u64,
+    /// Those that came before their turn. They count against the peer's credit as any others.
+    early: BTreeMap<u64, (Bytes, Place)>,
 }
 
 /// What a monitor hears.
@@ -127,6 +150,8 @@ impl Peer {
                 pending: Mutex::default(),
                 next_call: AtomicU64::new(1),
                 running: Mutex::default(),
+                strands: Mutex::new(Box::new([0; STRANDS])),
+                ordered: Mutex::default(),
                 watched: Mutex::default(),
                 monitors: Mutex::default(),
             }
@@ -267,6 +292,9 @@ impl Peer {
         if life.dead.len() > DEAD_MAX {
             life.dead.pop_front();
         }
+        // Who sends in an order waits until it begins anew.
+        let mut strands = lock(&self.strands);
+        **strands = [0; STRANDS];
         // Requests that were not begun go to the new process; every other call has lost its handler.
         let mut kept = HashSet::new();
         for (_, lane) in self.lanes() {
@@ -274,6 +302,7 @@ impl Peer {
                 kept.insert(call);
             });
         }
+        drop(strands);
         let lost: Vec<_> = {
             let mut pending = lock(&self.pending);
             pending.extract_if(|call, _| !kept.contains(call)).collect()
@@ -333,6 +362,40 @@ impl Peer {
         let ticket = lane.try_post(parts, note)?;
         self.control.stir();
         Ok((place, ticket))
+    }
+
+    /// Sends a message that is handled after all others of its key that were sent before; waits while there is no room.
+    pub(crate) async fn post_in_order(
+        self: &Arc<Self>,
+        key: &[u8],
+        envelope: Envelope<'_>,
+        payload: Bytes,
+        receipt: oneshot::Sender<Fate>,
+    ) -> Result<(), Refused> {
+        let strand = strand(key);
+        let (place, lane) = self.way(ENVELOPE_BYTES_MAX + payload.len(), strand);
+        self.want(place);
+        let mut note = Some(Note::Ordered(receipt));
+        lane.once_there_is_room(|| {
+            let mut strands = lock(&self.strands);
+            let number = &mut strands[usize::from(strand)];
+            let order = Some(Order { strand, number: *number });
+            let parts = [Envelope { order, ..envelope }.to_bytes(), payload.clone()];
+            match lane.try_post(parts, note.take()?) {
+                Ok(_) => {
+                    *number += 1;
+                    Some(Ok(()))
+                }
+                Err((Refused::Full { .. }, back)) => {
+                    note = Some(back);
+                    None
+                }
+                Err((refused, _)) => Some(Err(refused)),
+            }
+        })
+        .await?;
+        self.control.stir();
+        Ok(())
     }
 
     /// Sends a call and waits for its reply, however long that takes. Dropped before, the call is taken back, or cancelled.
@@ -397,16 +460,43 @@ impl Peer {
     // What comes in.
 
     fn deliver(self: &Arc<Self>, message: Message, place: Place) {
-        let Message { bytes } = message;
+        let Message { bytes, life } = message;
         let Some((envelope, begin)) = Envelope::parse(&bytes) else {
             tracing::warn!(peer = %self.id, "a message without an envelope was dropped");
             return;
         };
         let payload = bytes.slice(begin..);
         match envelope.kind {
-            Kind::Send | Kind::Call(_) => self.handle(envelope, payload, place),
+            Kind::Send | Kind::Call(_) => match envelope.order {
+                None => self.handle(envelope, payload, place),
+                Some(order) => self.handle_in_order(order, life, bytes.clone(), place),
+            },
             Kind::Reply(call) => self.replied(call, Ok(payload)),
             Kind::Failure(call) => self.replied(call, Err(CallError::from_payload(&payload))),
+        }
+    }
+
+    /// Handles a message when all before it in its strand were handed to their handlers, and then those that waited for it.
+    fn handle_in_order(self: &Arc<Self>, order: Order, life: u64, bytes: Bytes, place: Place) {
+        let mut ordered = lock(&self.ordered);
+        if life < ordered.life {
+            // Of a process that is gone, and of an order that was given up with it.
+            return;
+        }
+        if life > ordered.life {
+            *ordered = Ordered { life, ..Ordered::default() };
+        }
+        let strand = ordered.strands.entry(order.strand).or_default();
+        if order.number < strand.next {
+            tracing::warn!(peer = %self.id, "a message with a number that was had before was dropped");
+            return;
+        }
+        strand.early.insert(order.number, (bytes, place));
+        while let Some((bytes, place)) = strand.early.remove(&strand.next) {
+            strand.next += 1;
+            if let Some((envelope, begin)) = Envelope::parse(&bytes) {
+                self.handle(envelope, bytes.slice(begin..), place);
+            }
         }
     }
 
@@ -438,8 +528,9 @@ impl Peer {
         let held = payload.clone();
         let mut handling = node.names.handle(envelope.name, context, payload);
         // Most handlers of small messages never wait: those need no task. Handlers of large ones run where they disturb no
-        // bulk data.
-        if matches!(place, Place::Calls(_))
+        // bulk data; but those of an order have to begin in it.
+        let _inside = node.main.enter();
+        if (matches!(place, Place::Calls(_)) || envelope.order.is_some())
             && let Poll::Ready(done) = poll_once(handling.as_mut())
         {
             self.done(call, slot, done, envelope.name);
@@ -558,6 +649,17 @@ impl Peer {
 
 /// Names of ours that one peer watches at most.
 const WATCHED_MAX: usize = 4096;
+
+/// Bytes of any envelope, about: what decides whether a message is large.
+const ENVELOPE_BYTES_MAX: usize = 512;
+
+/// The strand of a key: the last byte of its hash (FNV-1a, 64 bits).
+fn strand(key: &[u8]) -> u8 {
+    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    (hash ^ hash >> 32).to_le_bytes()[0]
+}
 
 /// Polls a future once, without a way to wake anybody: it is polled again by a task.
 fn poll_once<T>(future: Pin<&mut (dyn Future<Output = T> + Send)>) -> Poll<T> {

@@ -501,7 +501,8 @@ impl Sim<'_> {
                 self.hand(&bytes)?;
             }
         }
-        for place in self.outbox.restart() {
+        // Every seventh message is not to outlive the process that it was meant for.
+        for place in self.outbox.restart(|place| !place.is_multiple_of(7)) {
             self.tickets.remove(&place);
             match plant {
                 true => drop(self.done.insert(place)),

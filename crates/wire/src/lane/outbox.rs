@@ -199,14 +199,23 @@ impl<N> Outbox<N> {
     }
 
     /// The peer's process was started anew, and knows nothing of what was: the lane begins from its beginning. Of what
-    /// was begun nobody can say whether it was handed on; returns its notes. The rest waits on.
-    pub fn restart(&mut self) -> Vec<N> {
-        let begun = std::mem::take(&mut self.begun_messages).into_iter().flatten();
+    /// was begun nobody can say whether it was handed on; returns its notes, and those of what waits and is not to be kept. The
+    /// rest waits on.
+    pub fn restart(&mut self, keep: impl Fn(&N) -> bool) -> Vec<N> {
         let mut notes = Vec::new();
-        for message in begun {
+        for message in std::mem::take(&mut self.begun_messages).into_iter().flatten() {
             self.left(message.total);
             notes.push(message.note);
         }
+        let mut given_up = Vec::new();
+        for waiting in &mut self.waiting {
+            given_up.extend(waiting.take_if(|waiting| !keep(&waiting.note)));
+        }
+        for waiting in given_up {
+            self.left(waiting.total);
+            notes.push(waiting.note);
+        }
+        self.trim_waiting();
         self.unasked.clear();
         self.turns.clear();
         (self.next, self.question, self.limit, self.begun) = (0, 0, 0, 0);

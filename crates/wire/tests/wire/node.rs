@@ -371,3 +371,45 @@ async fn members_find_each_other_and_notice_who_is_gone() {
     assert!(heard.contains(&(Event::Left, nodes[1].id())), "{heard:?}");
     assert!(heard.contains(&(Event::Dead, nodes[2].id())), "{heard:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_one_key_are_handled_in_order_whatever_their_size() {
+    let (one, other, to) = two().await;
+    let (sender, mut came) = tokio::sync::mpsc::unbounded_channel();
+    let note = move |_: Context, bytes: Bytes| {
+        sender.send((bytes[0], u32::from_le_bytes(bytes[1..5].try_into().unwrap()))).unwrap();
+        async {
+            // It goes on later, when others have begun.
+            tokio::task::yield_now().await;
+            Ok::<_, Failure>(())
+        }
+    };
+    let _note = other.register("note", note).unwrap();
+    const KEYS: u8 = 5;
+    const MESSAGES: u32 = 120;
+    let senders: Vec<_> = (0..KEYS)
+        .map(|key| {
+            let one = one.clone();
+            tokio::spawn(async move {
+                for number in 0..MESSAGES {
+                    // Every third goes on the lane for large ones, and takes longer.
+                    let more = if number % 3 == 0 { 400_000 } else { 10 };
+                    let mut bytes = vec![key];
+                    bytes.extend(number.to_le_bytes());
+                    bytes.resize(5 + more, 0);
+                    one.send_in_order(to, "note", &[key], Bytes::from(bytes)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut next = [0; KEYS as usize];
+    for _ in 0..u32::from(KEYS) * MESSAGES {
+        let came = tokio::time::timeout(PATIENCE, came.recv()).await;
+        let (key, number) = came.expect("a message").unwrap();
+        assert_eq!(number, next[usize::from(key)], "key {key}");
+        next[usize::from(key)] += 1;
+    }
+    for sender in senders {
+        sender.await.unwrap();
+    }
+}
