@@ -263,6 +263,12 @@ impl Lane {
         .await
     }
 
+    /// Waits until what waits counts no more than half of `bytes_max`.
+    pub(crate) async fn half_free(&self, bytes_max: u64) {
+        let free = || (lock(&self.0.outbox).half.bytes() <= bytes_max / 2).then_some(());
+        self.once_there_is_room(free).await;
+    }
+
     /// Tries until something comes of it, again whenever there may be room.
     pub(crate) async fn once_there_is_room<T>(&self, mut tried: impl FnMut() -> Option<T>) -> T {
         loop {

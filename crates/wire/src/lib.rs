@@ -34,9 +34,12 @@
 //! | nobody waits for a reply any more | the request is taken back if it was not begun; else its handler is dropped where it waits |
 //! | a peer takes nothing | what waits for it is bounded; then sending waits, or says that the peer is busy |
 //!
-//! To come: blobs of any size as streams, credit from one budget for all peers, messages kept on disk.
+//! Blobs of any size are offered by a call, and their taker asks for the pieces ([`blob`]).
+//!
+//! To come: credit from one budget for all peers, messages kept on disk.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod blob;
 mod buffers;
 mod carry;
 mod control;

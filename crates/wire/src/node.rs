@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
+use crate::blob::Blobs;
 use crate::carry::Note;
 use crate::envelope::{Envelope, Kind, NAME_BYTES_MAX, Trace};
 use crate::gossip::Gossip;
@@ -105,6 +106,9 @@ pub(crate) struct Inner {
     bulk: OnceLock<Runtime>,
     handshakes: Semaphore,
     pub(crate) gossip: Arc<Gossip>,
+    blobs: Blobs,
+    /// The names by which blobs are read.
+    reading: OnceLock<[Registration; 2]>,
     closing: watch::Sender<bool>,
 }
 
@@ -159,9 +163,15 @@ impl Node {
             bulk: OnceLock::new(),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             gossip: Arc::new(Gossip::new()),
+            blobs: Blobs::default(),
+            reading: OnceLock::new(),
             closing,
         };
-        Ok(Node(Arc::new(inner)))
+        let node = Node(Arc::new(inner));
+        if let Ok(reading) = node.serve_blobs() {
+            let _ = node.0.reading.set(reading);
+        }
+        Ok(node)
     }
 
     pub(crate) fn of(inner: Arc<Inner>) -> Node {
@@ -506,6 +516,18 @@ impl Node {
         self.0.peers().iter().for_each(|peer| peer.close());
     }
 
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.0.blobs
+    }
+
+    /// Waits until half of what may wait for a peer's bulk lane is free.
+    pub(crate) async fn room_for_bulk(&self, peer: NodeId) {
+        let Some(peer) = self.0.known(&peer) else { return };
+        if let Some(lane) = peer.lane(Place::Bulk(0)) {
+            lane.half_free(self.0.settings.bulk.outgoing).await;
+        }
+    }
+
     fn prepare<'a>(
         &self,
         to: NodeId,
@@ -518,8 +540,7 @@ impl Node {
         if name.len() > NAME_BYTES_MAX {
             return Err(CallError::Name(name.len()));
         }
-        let peers = self.0.peers.read().unwrap_or_else(PoisonError::into_inner);
-        let peer = peers.get(&to).cloned().ok_or(CallError::UnknownPeer(to))?;
+        let peer = self.0.known(&to).ok_or(CallError::UnknownPeer(to))?;
         // All for one name on one connection, so that it comes in order as long as that lasts.
         let slot = name.bytes().fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
         Ok((peer, Envelope { name, ..Envelope::of(kind) }, slot))
@@ -537,6 +558,10 @@ struct Dialled {
 impl Inner {
     fn peers(&self) -> Vec<Arc<Peer>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn known(&self, id: &NodeId) -> Option<Arc<Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// What is kept of a peer, from now on if not before; `None` for ourselves, and where there are too many.
@@ -578,8 +603,7 @@ impl Inner {
 
     /// The same for a member that others told of: `None` where it was not added and may not connect.
     pub(crate) fn member(self: &Arc<Self>, id: NodeId) -> Option<Arc<Peer>> {
-        let known = self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        known.or_else(|| (self.settings.admit)(&id).then(|| self.peer(id)).flatten())
+        self.known(&id).or_else(|| (self.settings.admit)(&id).then(|| self.peer(id)).flatten())
     }
 
     /// All connections that a peer may have with us.

@@ -413,3 +413,59 @@ async fn messages_of_one_key_are_handled_in_order_whatever_their_size() {
         sender.await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_is_taken_piece_by_piece_and_goes_on_where_it_was_broken_off() {
+    use std::io::Write as _;
+    use strongroom_wire::blob::Incoming;
+    let (one, other, to) = two().await;
+    // What the taker has of it so far; it breaks off after 5 MB the first time.
+    let kept = Arc::new(std::sync::Mutex::new(Vec::<u8>::new()));
+    let (taking, times) = (kept.clone(), Arc::new(AtomicU64::new(0)));
+    let take = move |_: Context, mut incoming: Incoming| {
+        let (kept, time) = (taking.clone(), times.fetch_add(1, Ordering::SeqCst));
+        async move {
+            assert_eq!(incoming.about, "a blob");
+            let have = kept.lock().unwrap().clone();
+            incoming.go_on_from(have.len() as u64, blake3::Hasher::new().update(&have).clone());
+            let mut came = 0;
+            while let Some(piece) = incoming.next().await? {
+                came += piece.len();
+                kept.lock().unwrap().extend_from_slice(&piece);
+                if time == 0 && came > 5_000_000 {
+                    return Err(Failure::new("broken off"));
+                }
+            }
+            Ok(came.to_string())
+        }
+    };
+    let _take = other.register_blobs("take", take).unwrap();
+    let bytes: Vec<u8> = (0..20_000_003u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&bytes).unwrap();
+    let offer = |file: std::fs::File| {
+        let one = one.clone();
+        async move { one.stream::<String>(to, "take", "a blob".to_owned(), file, PATIENCE).await }
+    };
+    let first = offer(file.try_clone().unwrap()).await;
+    assert_eq!(first, Err(CallError::Failed("broken off".into())));
+    let had = kept.lock().unwrap().len();
+    let rest = offer(file.try_clone().unwrap()).await.unwrap();
+    assert_eq!(rest, (bytes.len() - had).to_string(), "what was there was not sent again");
+    assert!(*kept.lock().unwrap() == bytes);
+    // What is here does not go with what is there.
+    kept.lock().unwrap().truncate(3_000_000);
+    kept.lock().unwrap()[7] ^= 1;
+    let other_bytes = offer(file).await;
+    assert!(
+        matches!(&other_bytes, Err(CallError::Failed(why)) if why.contains("not what was offered"))
+    );
+    // And bytes in memory, none of them.
+    kept.lock().unwrap().clear();
+    let none = one.stream::<String>(to, "take", "a blob".to_owned(), Bytes::new(), PATIENCE).await;
+    assert_eq!(none, Ok("0".into()));
+    // A blob is for one node alone, and as long as it is offered.
+    let asked = Bytes::from([0u64, 0, 5].map(u64::to_le_bytes).concat());
+    let read = other.call::<Bytes>(one.id(), "wire.blob.read", asked, PATIENCE).await;
+    assert!(matches!(read, Err(CallError::Failed(why)) if why.contains("no such blob")));
+}

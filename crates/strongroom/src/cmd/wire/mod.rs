@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use strongroom_digest::{Algorithm, Hasher};
+use strongroom_wire::blob::{Incoming, PIECE_BYTES_MAX};
 use strongroom_wire::membership;
 use strongroom_wire::path::Tcp;
 use strongroom_wire::{
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 const UNDER_WAY: usize = 16;
 /// What a peer is asked for, by name.
 const MESSAGE: &str = "strongroom.message";
+const BLOB: &str = "strongroom.blob";
 const PEERS: &str = "strongroom.peers";
 /// Bytes of a message's number, with which it begins.
 const NUMBER_BYTES: usize = 8;
@@ -140,18 +142,38 @@ async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
     let admit = Arc::new(move |id: &NodeId| anybody || admit.contains(id));
     let node = start(me.key()?, Settings { admit, ..Settings::default() })?;
     let (lines, mut taken) = mpsc::channel(LINES_MAX);
+    let number = |bytes: &[u8]| match bytes.first_chunk::<NUMBER_BYTES>() {
+        Some(number) => Ok(u64::from_le_bytes(*number)),
+        None => Err(Refusal::new("a message without a number")),
+    };
+    let tell = async |lines: mpsc::Sender<Row>, row| {
+        lines.send(row).await.map_err(|_| Refusal::new("nobody takes messages any more"))
+    };
+    let small = lines.clone();
     let _message = node
         .register(MESSAGE, move |handling: Handling, bytes: bytes::Bytes| {
-            let lines = lines.clone();
+            let lines = small.clone();
             async move {
-                let Some((number, rest)) = bytes.split_first_chunk::<NUMBER_BYTES>() else {
-                    return Err(Refusal::new("a message without a number"));
-                };
-                let line = row(u64::from_le_bytes(*number), rest, handling.from);
-                lines.send(line).await.map_err(|_| Refusal::new("nobody takes messages any more"))
+                let (number, rest) = (number(&bytes)?, &bytes[NUMBER_BYTES..]);
+                let mut hasher = Hasher::new(Algorithm::Sha256);
+                hasher.update(rest);
+                tell(lines, row(number, rest.len() as u64, hasher, handling.from)).await
             }
         })
-        .map_err(|e| Failure::internal(&e))?;
+        .map_err(Failure::internal)?;
+    let _blob = node
+        .register_blobs(BLOB, move |handling: Handling, mut incoming: Incoming| {
+            let lines = lines.clone();
+            async move {
+                let number = number(&incoming.about)?;
+                let mut hasher = Hasher::new(Algorithm::Sha256);
+                while let Some(piece) = incoming.next().await? {
+                    hasher.update(&piece);
+                }
+                tell(lines, row(number, incoming.length, hasher, handling.from)).await
+            }
+        })
+        .map_err(Failure::internal)?;
     let _peers = node
         .register(PEERS, |handling: Handling, (): ()| async move {
             Ok(peers_json(&handling.node).to_string())
@@ -199,15 +221,25 @@ async fn send(cx: &Context, args: Send) -> Result<Answer, Failure> {
     let total = generate.unwrap_or(files.len() as u64);
     let mut failed = 0;
     for number in 0..total {
-        let bytes = match files.get(usize::try_from(number).unwrap_or(usize::MAX)) {
-            Some(file) => std::fs::read(file).map_err(|e| Failure::io(file.display(), &e))?,
-            None => draw.bytes(draw.clone().between(size)),
-        };
-        let line = row(number, &bytes, peer);
-        let message = bytes::Bytes::from([&number.to_le_bytes()[..], &bytes].concat());
-        let node = node.clone();
-        let call = async move { node.call::<()>(peer, MESSAGE, message, timeout).await };
-        under_way.push_back((tokio::spawn(call), line));
+        let (node, about) = (node.clone(), bytes::Bytes::copy_from_slice(&number.to_le_bytes()));
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        under_way.push_back(match files.get(usize::try_from(number).unwrap_or(usize::MAX)) {
+            // A file may be of any size, and is read as it is taken.
+            Some(path) => {
+                let (file, length) =
+                    hash_file(path, &mut hasher).map_err(|e| Failure::io(path.display(), &e))?;
+                let sent = async move { node.stream(peer, BLOB, about, file, timeout).await };
+                (tokio::spawn(sent), row(number, length, hasher, peer))
+            }
+            None => {
+                let bytes = draw.bytes(draw.clone().between(size));
+                hasher.update(&bytes);
+                let line = row(number, bytes.len() as u64, hasher, peer);
+                let message = bytes::Bytes::from([&about[..], &bytes].concat());
+                let sent = async move { node.call(peer, MESSAGE, message, timeout).await };
+                (tokio::spawn(sent), line)
+            }
+        });
         while under_way.len() >= UNDER_WAY || (number + 1 == total && !under_way.is_empty()) {
             let Some((sent, (mut json, line))) = under_way.pop_front() else { break };
             let sent = sent.await.map_err(|e| Failure::internal(&e))?;
@@ -329,13 +361,29 @@ fn peers_json(node: &Node) -> Value {
     peers.collect()
 }
 
-/// Number, size and digest of a message, for both outputs.
-fn row(number: u64, bytes: &[u8], peer: NodeId) -> (Value, String) {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    hasher.update(bytes);
+/// A message as both outputs have it.
+type Row = (Value, String);
+
+/// Number, size and digest of a message.
+fn row(number: u64, size: u64, hasher: Hasher, peer: NodeId) -> Row {
     let sha256 = hasher.finish().to_string();
-    let line = format!("{number:>8}  {:>12}  {sha256}", bytes.len());
-    (json!({ "id": number, "size": bytes.len(), "sha256": sha256, "peer": peer.to_string() }), line)
+    let line = format!("{number:>8}  {size:>12}  {sha256}");
+    (json!({ "id": number, "size": size, "sha256": sha256, "peer": peer.to_string() }), line)
+}
+
+/// Opens a file, and hashes all of it. Returns it, and how many bytes it has.
+fn hash_file(path: &Path, hasher: &mut Hasher) -> std::io::Result<(std::fs::File, u64)> {
+    use std::io::Read as _;
+    let mut file = std::fs::File::open(path)?;
+    let (mut piece, mut length) = (vec![0; PIECE_BYTES_MAX], 0);
+    loop {
+        let n = file.read(&mut piece)?;
+        if n == 0 {
+            return Ok((file, length));
+        }
+        hasher.update(&piece[..n]);
+        length += n as u64;
+    }
 }
 
 impl Me {
