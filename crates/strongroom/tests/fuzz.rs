@@ -43,6 +43,8 @@ const TARGETS: &[Target] = &[
     Target { name: "api-body", run: api::body, mend: nothing, bytes_max: 80 << 10 },
     Target { name: "wire-hello", run: wire::handshake, mend: nothing, bytes_max: 8 << 10 },
     Target { name: "wire-frames", run: wire::frames, mend: nothing, bytes_max: 8 << 10 },
+    Target { name: "wire-words", run: wire::words, mend: nothing, bytes_max: 8 << 10 },
+    Target { name: "wire-gossip", run: wire::gossip, mend: nothing, bytes_max: 4 << 10 },
 ];
 
 fn main() -> ExitCode {
@@ -327,6 +329,10 @@ fn write_corpus(root: &Path) -> ExitCode {
     put("wire-hello", "client", &of_client);
     put("wire-hello", "server", &of_server);
     put("wire-frames", "honest", &wire::honest_frames());
+    for (name, bytes) in wire::honest_words() {
+        put("wire-words", name, &bytes);
+    }
+    put("wire-gossip", "honest", &wire::honest_gossip());
     for algorithm in [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512] {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(b"some bytes of a file");

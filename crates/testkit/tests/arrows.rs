@@ -21,7 +21,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("serve", &["record", "digest", "bag", "registry", "vault", "intake"]),
     (
         "strongroom",
-        &["digest", "record", "bag", "shard", "spool", "registry", "vault", "intake", "serve"],
+        &[
+            "digest", "record", "bag", "shard", "spool", "registry", "wire", "vault", "intake",
+            "serve",
+        ],
     ),
     (
         "testkit",
