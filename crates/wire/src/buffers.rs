@@ -1,7 +1,9 @@
-//! Memory for what is read and written at once: borrowed while something happens on a connection, so that a thousand
-//! quiet ones hold next to nothing.
+//! Memory that goes round. For what is read and written at once: borrowed while something happens on a connection, so that a
+//! thousand quiet ones hold next to nothing. And for large messages: memory that the system has given once is twice as fast
+//! as memory that it has to give.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use crate::lane::CHUNK_BYTES;
@@ -92,6 +94,46 @@ impl Drop for WriteBuffer {
             kept.push(WriteBuffer { out, plain });
         }
     }
+}
+
+/// Memory that is kept for large messages to come, of all lanes.
+const MESSAGES_KEPT_BYTES: usize = 256 << 20;
+/// Messages below this take memory from the allocator.
+const MESSAGE_KEPT_BYTES_MIN: usize = 64 * 1024;
+
+static MESSAGES: Mutex<(VecDeque<Vec<u8>>, usize)> = Mutex::new((VecDeque::new(), 0));
+
+/// Memory for a message of `total` bytes, with a byte more than it has; what it holds is of no matter.
+pub(crate) fn of_message(total: u64) -> Vec<u8> {
+    let wanted = usize::try_from(total).unwrap_or(usize::MAX).saturating_add(1);
+    if wanted >= MESSAGE_KEPT_BYTES_MIN {
+        let mut kept = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |buffer: &Vec<u8>| buffer.len() >= wanted && buffer.len() / 2 <= wanted;
+        if let Some(buffer) = kept.0.iter().rposition(fits).and_then(|at| kept.0.remove(at)) {
+            kept.1 -= buffer.len();
+            return buffer;
+        }
+    }
+    vec![0; wanted]
+}
+
+/// Keeps memory of a message that nobody needs any more, and lets go of the oldest where there is too much.
+pub(crate) fn recycle(buffer: Vec<u8>) {
+    if buffer.len() < MESSAGE_KEPT_BYTES_MIN {
+        return;
+    }
+    let mut too_much = Vec::new();
+    let mut kept = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.1 += buffer.len();
+    kept.0.push_back(buffer);
+    while kept.1 > MESSAGES_KEPT_BYTES
+        && let Some(oldest) = kept.0.pop_front()
+    {
+        kept.1 -= oldest.len();
+        too_much.push(oldest);
+    }
+    // To give memory back takes long: not under the lock.
+    drop(kept);
 }
 
 /// Room for one opened record; each thread keeps one.

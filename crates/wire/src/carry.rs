@@ -6,7 +6,7 @@
 //! from where it lies, and hands the system up to as much at once. So a payload's bytes are touched once in each direction,
 //! by the cipher, and by the system.
 //!
-//! A message's memory comes from a pool and goes back when the last [`Message`] of it is dropped; with that its bytes
+//! A message's memory comes from a pool that all lanes share, and goes back when the last [`Message`] of it is dropped; with that its bytes
 //! are released, and its sender gets new credit. Small messages that came in one record share their memory. A connection on
 //! which nothing happens holds a buffer of 4 KiB and its keys: the large ones are borrowed ([`buffers`]).
 
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, oneshot};
 
-use crate::buffers::{Buffer, READ_BYTES_MIN, Scratch, WRITE_BYTES, WriteBuffer};
+use crate::buffers::{self, Buffer, READ_BYTES_MIN, Scratch, WRITE_BYTES, WriteBuffer};
 use crate::frame::{DATA_HEAD_BYTES, FRAME_BYTES_MAX, Frame, HEADER_BYTES, Head, NoFrame};
 use crate::lane::{
     self, CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused, Sending,
@@ -32,12 +32,8 @@ use crate::tls::{
 
 /// Pieces of a message that are copied to stand in one record with their head; larger ones are sealed where they lie.
 const COPY_BYTES_MAX: usize = 4096;
-/// Memory that a lane keeps for messages to come.
-const POOL_BYTES_MAX: usize = 64 << 20;
 /// Answers that wait to be written on a connection: no honest peer asks of more messages than may be under way.
 const ANSWERS_MAX: usize = MESSAGES_AHEAD_MAX as usize;
-/// Messages below this take memory from the allocator.
-const POOLED_BYTES_MIN: usize = 64 * 1024;
 /// How long a peer is waited for that is to be told why its connection ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -150,7 +146,6 @@ struct Shared {
     room: Notify,
     /// The life is over in which connections began.
     over: Notify,
-    pool: Mutex<VecDeque<Vec<u8>>>,
     connections: AtomicU64,
     resumes: AtomicU64,
     /// Messages that are not yet handed on by the peer, to be read without the outbox.
@@ -193,7 +188,6 @@ impl Lane {
             write: Notify::new(),
             room: Notify::new(),
             over: Notify::new(),
-            pool: Mutex::new(VecDeque::new()),
             connections: AtomicU64::new(0),
             resumes: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
@@ -806,8 +800,7 @@ impl Stream<'_> {
         };
         match frame {
             Frame::Data(head) => {
-                let place =
-                    carried.inbox()?.half.data(connection, &head, |total| shared.buffer(total))?;
+                let place = carried.inbox()?.half.data(connection, &head, buffers::of_message)?;
                 let slot = match place {
                     Place::Into(slot) => Some(slot),
                     Place::Skip => None,
@@ -885,33 +878,6 @@ impl Shared {
     fn count(&self, outbox: &Life<Outbox<Note>>) {
         self.queued.store(outbox.half.len(), Ordering::Relaxed);
     }
-
-    /// Memory for a message, with a byte more than it has.
-    fn buffer(&self, total: u64) -> Vec<u8> {
-        let wanted = usize::try_from(total).unwrap_or(usize::MAX).saturating_add(1);
-        if wanted >= POOLED_BYTES_MIN {
-            let mut pool = lock(&self.pool);
-            let fits = |buffer: &Vec<u8>| buffer.len() >= wanted && buffer.len() / 2 <= wanted;
-            if let Some(buffer) = pool.iter().rposition(fits).and_then(|at| pool.remove(at)) {
-                return buffer;
-            }
-        }
-        vec![0; wanted]
-    }
-
-    fn recycle(&self, buffer: Vec<u8>) {
-        if buffer.len() < POOLED_BYTES_MIN {
-            return;
-        }
-        let mut pool = lock(&self.pool);
-        pool.push_back(buffer);
-        let mut bytes: usize = pool.iter().map(Vec::len).sum();
-        while bytes > POOL_BYTES_MAX
-            && let Some(oldest) = pool.pop_front()
-        {
-            bytes -= oldest.len();
-        }
-    }
 }
 
 /// The memory of a message that came, or of several small ones.
@@ -931,7 +897,7 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.shared.recycle(std::mem::take(&mut self.buffer));
+        buffers::recycle(std::mem::take(&mut self.buffer));
         let mut inbox = lock(&self.shared.inbox);
         inbox.half.release(self.cost);
         let due = inbox.half.credit_is_due();
