@@ -51,6 +51,8 @@ pub(crate) struct Peer {
     next_call: AtomicU64,
     /// Calls of the peer whose handlers wait for something.
     running: Mutex<HashMap<u64, AbortHandle>>,
+    /// Bytes of replies that wait for room.
+    replies_waiting: AtomicU64,
     /// Of each strand, how many messages were sent in this life.
     strands: Mutex<Box<[u64; STRANDS]>>,
     /// Messages of strands that came, in this life.
@@ -150,6 +152,7 @@ impl Peer {
                 pending: Mutex::default(),
                 next_call: AtomicU64::new(1),
                 running: Mutex::default(),
+                replies_waiting: AtomicU64::new(0),
                 strands: Mutex::new(Box::new([0; STRANDS])),
                 ordered: Mutex::default(),
                 watched: Mutex::default(),
@@ -423,25 +426,33 @@ impl Peer {
             Err(error) => (Kind::Failure(call), error.to_payload()),
         };
         let parts = [Envelope::of(kind).to_bytes(), payload];
+        let bytes = parts[1].len() as u64;
         match self.try_post(slot, parts.clone(), Note::None) {
             Ok(_) => {}
+            // Who asks for much and does not take it gets no more of it.
             Err((Refused::Full { .. }, note)) => {
-                self.post_later(slot, parts, note);
+                let waiting = self.replies_waiting.fetch_add(bytes, Ordering::Relaxed);
+                let parts = match waiting <= REPLIES_WAITING_BYTES_MAX {
+                    true => parts,
+                    false => failed(call, "too many bytes of replies wait for this peer already"),
+                };
+                self.post_later(slot, parts, note, bytes);
             }
             Err((refused, note)) => {
-                let failure = CallError::Failed(format!("its reply cannot be sent: {refused}"));
-                let parts = [Envelope::of(Kind::Failure(call)).to_bytes(), failure.to_payload()];
-                self.post_later(slot, parts, note);
+                let why = format!("its reply cannot be sent: {refused}");
+                self.post_later(slot, failed(call, &why), note, 0);
             }
         }
     }
 
-    fn post_later(self: &Arc<Self>, slot: u8, parts: [Bytes; 2], note: Note) {
+    /// Posts a reply that counts so many bytes among those that wait, once there is room.
+    fn post_later(self: &Arc<Self>, slot: u8, parts: [Bytes; 2], note: Note, bytes: u64) {
         let peer = self.clone();
         self.spawn(async move {
             if let Err(refused) = peer.post(slot, parts, note).await {
                 tracing::warn!(peer = %peer.id, "a reply cannot be sent: {refused}");
             }
+            peer.replies_waiting.fetch_sub(bytes, Ordering::Relaxed);
         });
     }
 
@@ -650,6 +661,14 @@ impl Peer {
 /// Names of ours that one peer watches at most.
 const WATCHED_MAX: usize = 4096;
 
+/// A reply that says why there is none.
+fn failed(call: u64, why: &str) -> [Bytes; 2] {
+    let failure = CallError::Failed(why.into()).to_payload();
+    [Envelope::of(Kind::Failure(call)).to_bytes(), failure]
+}
+
+/// Bytes of replies that wait for room on a lane, beside those that are on it.
+const REPLIES_WAITING_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of any envelope, about: what decides whether a message is large.
 const ENVELOPE_BYTES_MAX: usize = 512;
 

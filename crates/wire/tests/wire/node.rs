@@ -469,3 +469,31 @@ async fn a_blob_is_taken_piece_by_piece_and_goes_on_where_it_was_broken_off() {
     let read = other.call::<Bytes>(one.id(), "wire.blob.read", asked, PATIENCE).await;
     assert!(matches!(read, Err(CallError::Failed(why)) if why.contains("no such blob")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_much_and_takes_nothing_gets_no_more() {
+    // The asker holds what it is given, and so gives no credit for more.
+    let (one, other, to) = two().await;
+    let large = |_: Context, (): ()| async { Ok::<_, Failure>(Bytes::from(vec![7; 8 << 20])) };
+    let _large = other.register("large", large).unwrap();
+    let calls: Vec<_> = (0..60)
+        .map(|_| {
+            let one = one.clone();
+            let wait = Duration::from_secs(3);
+            tokio::spawn(async move { one.call::<Bytes>(to, "large", (), wait).await })
+        })
+        .collect();
+    // Window, outbox and those that wait: far fewer than 60 of 8 MiB.
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for call in calls {
+        match tokio::time::timeout(PATIENCE * 2, call).await.unwrap().unwrap() {
+            Ok(bytes) => held.push(bytes),
+            Err(CallError::Failed(why)) if why.contains("replies wait") => refused += 1,
+            // Its reply is there and waits for credit.
+            Err(CallError::Deadline) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 20, "only {refused} of 60 were refused");
+}
