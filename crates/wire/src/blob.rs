@@ -322,6 +322,9 @@ impl Node {
         let digest = |context: Context, asked: Bytes| async move {
             let (blob, _) = number(&asked)?;
             let blob = context.node.blobs().get(blob, context.from)?;
+            // One at a time, and no piece meanwhile.
+            let _turns = blob.reads.acquire_many(READS_MAX as u32).await.map_err(Failure::new)?;
+            let blob = blob.clone();
             let hash = tokio::task::spawn_blocking(move || blob.hash_to(blob.length));
             let hash = hash.await.map_err(Failure::new)?.map_err(Failure::new)?;
             Ok(Bytes::copy_from_slice(hash.as_bytes()))

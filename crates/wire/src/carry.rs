@@ -302,6 +302,8 @@ impl Lane {
         };
         if withdrawn {
             self.0.room.notify_waiters();
+            // What was behind it may be small enough for the credit that is there.
+            self.0.write.notify_waiters();
         }
         withdrawn
     }
@@ -815,6 +817,8 @@ impl Stream<'_> {
                 drop(outbox);
                 acked?;
                 shared.room.notify_waiters();
+                // One that was too far ahead may be begun now.
+                shared.write.notify_waiters();
             }
             Frame::Credit { limit } => {
                 carried.outbox()?.half.credit(limit);

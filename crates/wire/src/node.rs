@@ -237,9 +237,13 @@ impl Node {
     /// [`Ended`], where it came to nothing.
     pub async fn accept(&self, path: Path) -> Result<(), Ended> {
         let node = &self.0;
-        let _permit = node.handshakes.acquire().await.map_err(|_| Ended::Closed)?;
-        let handshake = Handshake::server(node.server.clone())?;
-        timely(node.answer(path, handshake)).await
+        // Waiting for a turn counts: whoever fills them all keeps others waiting no longer than a handshake may take.
+        timely(async {
+            let _permit = node.handshakes.acquire().await.map_err(|_| Ended::Closed)?;
+            let handshake = Handshake::server(node.server.clone())?;
+            node.answer(path, handshake).await
+        })
+        .await
     }
 
     /// Takes a stream that has no side which dialled (hole punching, relays), with the peer that it leads to, for a place on
@@ -682,9 +686,12 @@ impl Inner {
     ) -> Result<(), Ended> {
         let Dialled { stream, session, early, .. } = &mut dialled;
         let asking = peer.asking(place);
+        // Theirs came while we dialled: ours would end it, and then be dropped.
+        if peer.stands(place) && self.key.id() > peer.id {
+            return Err(Ended::Refused(Refusal::Place));
+        }
         say(stream, &mut session.sealer, self.hello(peer, place)).await?;
         let answer = hear(stream, &mut session.opener, early).await?;
-        drop(asking);
         if answer.place != place || version(answer.versions).is_none() {
             return Err(crate::frame::NoFrame("an answer to something else").into());
         }
@@ -694,6 +701,7 @@ impl Inner {
             return Err(Ended::Refused(Refusal::Place));
         }
         self.join(peer, place, dialled, answer.message_max, true);
+        drop(asking);
         Ok(())
     }
 
@@ -813,7 +821,7 @@ async fn keep(
                 Ok(()) => failures = 0,
                 Err(ended) => {
                     tracing::debug!(peer = %peer.id, ?place, "cannot be dialled: {ended}");
-                    if matches!(ended, Ended::NoWay) && place != Place::Control {
+                    if place != Place::Control {
                         peer.control.say(&crate::control::Frame::Wanted(place));
                     }
                     let pause = (PAUSE_MIN * 2u32.saturating_pow(failures)).min(PAUSE_MAX);

@@ -150,7 +150,8 @@ impl Peer {
                 changed: Notify::new(),
                 wanted: AtomicU16::new(0),
                 pending: Mutex::default(),
-                next_call: AtomicU64::new(1),
+                // Not from the same number in each life: a reply to an earlier one would answer another call.
+                next_call: AtomicU64::new(epoch),
                 running: Mutex::default(),
                 replies_waiting: AtomicU64::new(0),
                 strands: Mutex::new(Box::new([0; STRANDS])),
@@ -544,7 +545,7 @@ impl Peer {
         if (matches!(place, Place::Calls(_)) || envelope.order.is_some())
             && let Poll::Ready(done) = poll_once(handling.as_mut())
         {
-            self.done(call, slot, done, envelope.name);
+            self.done(call, slot, done.map(|reply| apart(reply, &held)), envelope.name);
             return;
         }
         let (peer, name) = (self.clone(), envelope.name.to_owned());
@@ -558,7 +559,7 @@ impl Peer {
             };
             // After the deadline nobody waits.
             if let Ok(done) = done {
-                peer.done(call, slot, done, &name);
+                peer.done(call, slot, done.map(|reply| apart(reply, &held)), &name);
             }
             // Only now, so that whoever waits for what runs finds the reply under way.
             if let Some(call) = call {
@@ -602,11 +603,19 @@ impl Peer {
                 }
             }
             Frame::Watch(name) => {
+                // First it is watched, so that it cannot go unseen after it was found to be there.
+                let watches = {
+                    let mut watched = lock(&self.watched);
+                    let room = watched.len() < WATCHED_MAX || watched.contains(&name);
+                    if room {
+                        watched.insert(name.clone());
+                    }
+                    room
+                };
                 let here = self.node.upgrade().is_some_and(|node| node.names.has(&name));
-                let mut watched = lock(&self.watched);
-                match here && watched.len() < WATCHED_MAX {
-                    true => drop(watched.insert(name)),
-                    false => self.control.say(&Frame::Gone(name)),
+                if !(watches && here) {
+                    lock(&self.watched).remove(&name);
+                    self.control.say(&Frame::Gone(name));
                 }
             }
             Frame::Gone(name) => self.tell_monitors(Some(&name), Gone::Name),
@@ -660,6 +669,15 @@ impl Peer {
 
 /// Names of ours that one peer watches at most.
 const WATCHED_MAX: usize = 4096;
+
+/// The reply in memory of its own where it lies in that of its request: a reply that waited for the peer's credit would keep
+/// credit from the peer, and two nodes that echo each other's messages would wait for each other for good.
+fn apart(reply: Bytes, request: &Bytes) -> Bytes {
+    match request.as_ptr_range().contains(&reply.as_ptr()) {
+        true => Bytes::copy_from_slice(&reply),
+        false => reply,
+    }
+}
 
 /// A reply that says why there is none.
 fn failed(call: u64, why: &str) -> [Bytes; 2] {

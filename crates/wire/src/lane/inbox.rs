@@ -261,6 +261,10 @@ impl Inbox {
             if sequence >= self.below {
                 acks.also.push(sequence);
             }
+            // A peer that does not listen on this connection shall not have numbers kept for good.
+            if acks.also.len() as u64 > MESSAGES_AHEAD_MAX {
+                acks.also.retain(|sequence| *sequence >= self.below);
+            }
         }
     }
 

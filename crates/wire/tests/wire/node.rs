@@ -497,3 +497,26 @@ async fn who_asks_for_much_and_takes_nothing_gets_no_more() {
     }
     assert!(refused > 20, "only {refused} of 60 were refused");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_echo_each_other_do_not_wait_for_each_other() {
+    let (one, other, to) = two().await;
+    let _echoes = (echo(&one), echo(&other));
+    let _: Bytes = one.call(to, "echo", Bytes::new(), PATIENCE).await.unwrap();
+    // More on each side than a window holds.
+    let part = Bytes::from(vec![4; 60_000]);
+    let calls: Vec<_> = (0..400)
+        .map(|number| {
+            let (node, to) =
+                if number % 2 == 0 { (one.clone(), to) } else { (other.clone(), one.id()) };
+            let part = part.clone();
+            tokio::spawn(async move {
+                // A reply is let go of at once: whoever keeps it keeps its credit too.
+                node.call::<Bytes>(to, "echo", part, PATIENCE).await.map(|reply| reply.len())
+            })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(part.len()));
+    }
+}
