@@ -10,10 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use bytes::Bytes;
 use strongroom_testkit::Random;
+use strongroom_testkit::seeds::Campaign;
 use strongroom_wire::frame::Frame;
 use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot, Small, Ticket, cost};
 
@@ -36,60 +36,22 @@ const PLANTS: [&str; 6] = [
 ];
 
 fn main() -> ExitCode {
-    let (mut seeds, mut from, mut plant) = (None, 1, None);
-    let mut given = std::env::args().skip(1);
-    while let Some(arg) = given.next() {
-        let mut value = || given.next().unwrap_or_else(|| panic!("{arg} wants a value"));
-        match arg.as_str() {
-            "--seeds" => seeds = Some(value().parse().unwrap()),
-            "--from" => from = value().parse().unwrap(),
-            "--plant" => plant = Some(value()),
-            other => panic!("unknown option {other}; see the top of tests/lanes.rs"),
-        }
-    }
-    if let Some(plant) = &plant {
-        assert!(PLANTS.contains(&plant.as_str()), "{plant} is none of {PLANTS:?}");
-    }
-    let mut failed = false;
-    if plant.is_none() {
-        let begun = Instant::now();
-        let mut counts = Counts::default();
-        let seeds = seeds.unwrap_or(2000);
-        for seed in from..from + seeds {
-            match run(seed, "", &mut counts) {
-                Ok(()) => {}
-                Err(why) => {
-                    println!("lanes: seed {seed}: {why}");
-                    failed = true;
-                }
-            }
-        }
+    let campaign =
+        Campaign { name: "lanes", plants: &PLANTS, seeds: 2000, seeds_for_a_plant: 20_000 };
+    campaign.main(run, |counts: Counts, seeds| {
         let Counts { messages, bytes, breaks, resumed, late, withdrawn, restarts, uncertain } =
             counts;
         println!(
-            "lanes: {seeds} seeds, {messages} messages, {bytes} bytes, {breaks} breaks, {resumed} messages gone on \
-             with in the middle, {late} pieces that came late, {withdrawn} withdrawn, {restarts} restarts that left \
-             {uncertain} uncertain, {:.1} s: {}",
-            begun.elapsed().as_secs_f64(),
-            if failed { "FAILED" } else { "nothing lost, nothing twice" }
+            "lanes: {messages} messages, {bytes} bytes, {breaks} breaks, {resumed} messages gone on with in the \
+             middle, {late} pieces that came late, {withdrawn} withdrawn, {restarts} restarts that left {uncertain} \
+             uncertain"
         );
-        // A campaign that tries nothing proves nothing.
         let enough = breaks > seeds && resumed > seeds / 4 && late > seeds / 20;
-        assert!(enough && withdrawn > seeds / 20 && uncertain > seeds / 20, "too little happened");
-    }
-    let planted = PLANTS.into_iter().filter(|name| plant.as_deref().unwrap_or(name) == *name);
-    for name in planted.filter(|_| plant.is_some() || seeds.is_none()) {
-        let found = (from..from + 20_000)
-            .find_map(|seed| Some((seed, run(seed, name, &mut Counts::default()).err()?)));
-        match found {
-            Some((seed, why)) => println!("lanes: planted {name} was found: seed {seed}: {why}"),
-            None => {
-                println!("lanes: planted {name} was NOT found");
-                failed = true;
-            }
+        match enough && withdrawn > seeds / 20 && uncertain > seeds / 20 {
+            true => Ok(()),
+            false => Err("too little happened".into()),
         }
-    }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    })
 }
 
 #[derive(Default)]
