@@ -22,9 +22,9 @@
 //! - *bulk*: larger messages. One lane of several connections, which are dialled when the first large message waits, once
 //!   however many wait; threads of their own, of lower priority.
 //!
-//! The first frame says which place a connection is for, and the *epoch*, a random number of the life in which its sender knows
-//! the peer ([`hello`]). A peer that comes with another epoch has been started anew: what was under way to its old life fails,
-//! what was not begun goes to the new one, and the old epoch is never taken again.
+//! The first frame says which place a connection is for, and the *epoch*, a number of the life in which its sender knows
+//! the peer, greater than that of any life before ([`hello`]). A peer that comes with a greater one than before has been started
+//! anew: what was under way to its old life fails, what was not begun goes to the new one, and the old is not listened to again.
 //!
 //! | what fails | what follows |
 //! |---|---|

@@ -17,7 +17,7 @@ use strongroom_testkit::seeds::Campaign;
 use strongroom_wire::frame::Frame;
 use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot, Small, Ticket, cost};
 
-const WINDOW: u64 = 4096;
+const WINDOW: u64 = 16_384;
 const CHUNK_BYTES: u32 = 300;
 const CONNECTIONS_MAX: usize = 3;
 /// With which a message here begins.
@@ -129,7 +129,7 @@ fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
     let mut sim = Sim {
         plant,
         counts,
-        outbox: Outbox::new(20_000, WINDOW / 2, CHUNK_BYTES),
+        outbox: Outbox::new(80_000, WINDOW / 2, CHUNK_BYTES),
         inbox: Inbox::new(WINDOW),
         links: BTreeMap::new(),
         next_link: 0,
@@ -184,9 +184,10 @@ impl Sim<'_> {
     }
 
     fn push(&mut self) {
-        let length = match self.chance.below(4) {
+        let length = match self.chance.below(16) {
             0 => 1 + self.chance.below(WINDOW / 2 - PLACE_BYTES),
-            1 => 1 + self.chance.below(600),
+            1..4 => 1 + self.chance.below(2048),
+            4..8 => 1 + self.chance.below(600),
             _ => 1 + self.chance.below(40),
         };
         let place = self.sent.len() as u64;

@@ -39,8 +39,8 @@ pub const MESSAGES_AHEAD_MAX: u64 = 1 << 16;
 
 /// Messages that wait to be begun, however small they are.
 pub const MESSAGES_WAITING_MAX: usize = 1 << 16;
-/// What the smallest message counts, in every bound that is said in bytes: about what is kept beside its bytes.
-pub const MESSAGE_COST_MIN: u64 = 256;
+/// What the smallest message counts, in every bound that is said in bytes: about what is kept beside its bytes, and its handler.
+pub const MESSAGE_COST_MIN: u64 = 1024;
 
 /// What a message of `total` bytes counts.
 pub const fn cost(total: u64) -> u64 {

@@ -34,6 +34,7 @@ pub struct Outbox<N> {
     /// Bytes of one message at most.
     message_max: u64,
     chunk_bytes: u32,
+    closed: bool,
 }
 
 struct Waiting<N> {
@@ -98,6 +99,9 @@ pub enum Refused {
     /// For good.
     #[error("a message of no bytes cannot be sent")]
     Empty,
+    /// For good.
+    #[error("this node is closed")]
+    Closed,
 }
 
 impl<N> Outbox<N> {
@@ -120,6 +124,7 @@ impl<N> Outbox<N> {
             bytes_max,
             message_max,
             chunk_bytes,
+            closed: false,
         }
     }
 
@@ -128,7 +133,10 @@ impl<N> Outbox<N> {
     /// # Errors
     /// [`Refused`], where nothing was taken in; the note comes back with it.
     pub fn push(&mut self, parts: [Bytes; 2], note: N) -> Result<Ticket, (Refused, N)> {
-        let total = parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        let total = total(&parts);
+        if self.closed {
+            return Err((Refused::Closed, note));
+        }
         if total == 0 {
             return Err((Refused::Empty, note));
         }
@@ -175,9 +183,39 @@ impl<N> Outbox<N> {
         self.limit = self.limit.max(limit);
     }
 
-    /// Bytes that one message may have, as the peer says now.
-    pub fn set_message_max(&mut self, message_max: u64) {
+    /// Bytes that one message may have, as the peer says now. What waits and has more is given to `instead`, with its bytes, and
+    /// goes; or what that returns waits in its place.
+    pub fn set_message_max(
+        &mut self,
+        message_max: u64,
+        mut instead: impl FnMut(N, u64) -> Option<([Bytes; 2], N)>,
+    ) {
         self.message_max = message_max;
+        for place in &mut self.waiting {
+            let Some(large) = place.take_if(|waiting| waiting.total > message_max) else {
+                continue;
+            };
+            self.bytes -= cost(large.total);
+            self.messages -= 1;
+            if let Some((parts, note)) = instead(large.note, large.total) {
+                let total = total(&parts);
+                self.bytes += cost(total);
+                self.messages += 1;
+                *place = Some(Waiting { parts, total, note });
+            }
+        }
+        self.trim_waiting();
+    }
+
+    /// Takes nothing in any more. What was under way is given up: returns its notes.
+    pub fn close(&mut self) -> Vec<N> {
+        self.closed = true;
+        self.restart(|_| false)
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// A connection is there.
@@ -402,6 +440,10 @@ impl<N> Outbox<N> {
             self.first_ticket += 1;
         }
     }
+}
+
+fn total(parts: &[Bytes; 2]) -> u64 {
+    parts.iter().map(|part| part.len() as u64).sum()
 }
 
 /// `length` bytes from `offset` on of pieces that follow one another.

@@ -244,17 +244,17 @@ async fn a_peer_that_takes_nothing_costs_a_bounded_amount() {
 #[tokio::test]
 async fn what_no_peer_would_take_is_refused_and_blocks_nothing() {
     use strongroom_wire::lane::Refused;
-    let bounds = Bounds { window: 1000, outgoing: 600 };
+    let bounds = Bounds { window: 8000, outgoing: 4800 };
     let ((receiving, mut received), (sending, _)) = (lane(bounds), lane(bounds));
-    let large = [Bytes::from(vec![1; 400]), Bytes::from(vec![1; 101])];
-    assert_eq!(sending.send(large).await, Err(Refused::TooLarge { bytes: 501, max: 500 }));
+    let large = [Bytes::from(vec![1; 3200]), Bytes::from(vec![1; 801])];
+    assert_eq!(sending.send(large).await, Err(Refused::TooLarge { bytes: 4001, max: 4000 }));
     assert_eq!(sending.send([Bytes::new(), Bytes::new()]).await, Err(Refused::Empty));
-    let largest = [Bytes::from(vec![1; 400]), Bytes::from(vec![1; 100])];
+    let largest = [Bytes::from(vec![1; 3200]), Bytes::from(vec![1; 800])];
     sending.send(largest.clone()).await.unwrap();
-    assert_eq!(sending.try_send(largest), Err(Refused::Full { bytes: 500, max: 600 }));
+    assert_eq!(sending.try_send(largest), Err(Refused::Full { bytes: 4000, max: 4800 }));
     dial(&sending, accept(receiving).await, 1);
     let next = tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
-    assert_eq!(next.bytes.len(), 500);
+    assert_eq!(next.bytes.len(), 4000);
 }
 
 /// Two ends of a pipe of so many bytes, the far one with what its handshake came to.

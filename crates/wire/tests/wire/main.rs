@@ -3,6 +3,7 @@
 
 mod carry;
 mod hostile;
+mod lives;
 mod node;
 mod openssl;
 mod peers;

@@ -10,15 +10,15 @@ use strongroom_wire::{CallError, Context, Failure, Fate, Gone, Node, Registratio
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn node(seed: u8) -> Node {
+pub(crate) fn node(seed: u8) -> Node {
     Node::start(key(seed), Tcp, Settings { admit: Arc::new(|_| true), ..Settings::default() })
         .unwrap()
 }
 
 /// Two nodes; the first knows where the second listens.
-async fn two() -> (Node, Node, NodeId) {
+pub(crate) async fn two() -> (Node, Node, NodeId) {
     let (one, other) = (node(1), node(2));
     let address = other.listen("127.0.0.1:0").await.unwrap();
     one.add_peer(other.id(), vec![address.to_string()]);
@@ -26,7 +26,7 @@ async fn two() -> (Node, Node, NodeId) {
     (one, other, to)
 }
 
-fn echo(node: &Node) -> Registration {
+pub(crate) fn echo(node: &Node) -> Registration {
     node.register("echo", |_: Context, bytes: Bytes| async move { Ok::<_, Failure>(bytes) })
         .unwrap()
 }
