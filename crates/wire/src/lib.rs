@@ -36,7 +36,9 @@
 //!
 //! Blobs of any size are offered by a call, and their taker asks for the pieces ([`blob`]).
 //!
-//! To come: credit from one budget for all peers, messages kept on disk.
+//! Messages that must outlive processes are kept on disk ([`spooled`]), and brought by calls too.
+//!
+//! To come: credit from one budget for all peers.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod blob;
@@ -55,6 +57,7 @@ pub mod path;
 mod peer;
 pub mod phi;
 mod service;
+pub mod spooled;
 pub mod threads;
 pub mod tls;
 

@@ -24,6 +24,7 @@ use crate::membership::{self, Addresses, NoAddresses};
 use crate::path::{Dial, Path, Stream, Tcp};
 use crate::peer::{Gone, Peer, Receipt};
 use crate::service::{CallError, Context, Failure, Names, NotAName, Payload, Registration};
+use crate::spooled::Spooled;
 use crate::threads::{be_patient, be_quick};
 use crate::tls::{self, Admit, Handshake, Session, client_config, server_config};
 use crate::{Bounds, Ended, LaneState, NodeId, NodeKey, path, shake};
@@ -110,7 +111,9 @@ pub(crate) struct Inner {
     blobs: Blobs,
     /// The names by which blobs are read.
     reading: OnceLock<[Registration; 2]>,
-    closing: watch::Sender<bool>,
+    pub(crate) closing: watch::Sender<bool>,
+    /// Messages on disk, and the name by which they come.
+    pub(crate) spooled: OnceLock<(Arc<Spooled>, Registration)>,
 }
 
 impl Drop for Inner {
@@ -171,12 +174,17 @@ impl Node {
             blobs: Blobs::default(),
             reading: OnceLock::new(),
             closing,
+            spooled: OnceLock::new(),
         };
         let node = Node(Arc::new(inner));
         if let Ok(reading) = node.serve_blobs() {
             let _ = node.0.reading.set(reading);
         }
         Ok(node)
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
     }
 
     pub(crate) fn of(inner: Arc<Inner>) -> Node {
@@ -564,7 +572,7 @@ impl Inner {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn known(&self, id: &NodeId) -> Option<Arc<Peer>> {
+    pub(crate) fn known(&self, id: &NodeId) -> Option<Arc<Peer>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
@@ -820,7 +828,7 @@ async fn keep(
     place: Place,
     mut closing: watch::Receiver<bool>,
 ) {
-    let mut failures = 0;
+    let mut pauses = Pauses::default();
     let mut stood = None;
     while !peer.is_forgotten() {
         let kept = async {
@@ -833,7 +841,7 @@ async fn keep(
                 Some((since, progress)) => {
                     let long = since.elapsed() >= STOOD_MIN;
                     if long || peer.progress(place) != progress {
-                        failures = 0;
+                        pauses = Pauses::default();
                     }
                     if long { None } else { Some(Ended::Cut) }
                 }
@@ -848,20 +856,29 @@ async fn keep(
             if place != Place::Control {
                 peer.control.say(&crate::control::Frame::Wanted(place));
             }
-            let pause = (PAUSE_MIN * 2u32.saturating_pow(failures)).min(PAUSE_MAX);
-            failures = (failures + 1).min(16);
-            // Anything between nothing and all of it, so that many do not come at once.
-            let pause = pause.mul_f64((random() >> 11) as f64 / (1u64 << 53) as f64);
             // It may come by itself, or be found elsewhere.
             let other = |peer: &Peer| {
                 peer.stands(place) || peer.is_forgotten() || peer.addresses() != addresses
             };
-            let _ = tokio::time::timeout(pause, peer.until(other)).await;
+            let _ = tokio::time::timeout(pauses.next(), peer.until(other)).await;
         };
         tokio::select! {
             () = kept => {}
             () = closed(&mut closing) => return,
         }
+    }
+}
+
+/// Pauses after failures, each up to twice as long as the one before.
+#[derive(Default)]
+pub(crate) struct Pauses(u32);
+
+impl Pauses {
+    /// Anything between nothing and all of it, so that many do not come at once.
+    pub(crate) fn next(&mut self) -> Duration {
+        let most = (PAUSE_MIN * 2u32.saturating_pow(self.0)).min(PAUSE_MAX);
+        self.0 = (self.0 + 1).min(16);
+        most.mul_f64((random() >> 11) as f64 / (1u64 << 53) as f64)
     }
 }
 
@@ -891,7 +908,7 @@ fn control_thread(mut closing: watch::Receiver<bool>) -> std::io::Result<Handle>
 }
 
 /// From the system: for what nobody should be able to guess, and for jitter.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     match getrandom::fill(&mut bytes) {
         Ok(()) => u64::from_le_bytes(bytes),

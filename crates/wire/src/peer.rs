@@ -629,6 +629,7 @@ impl Peer {
             from: self.id,
             deadline,
             trace: envelope.trace,
+            redelivered: false,
         };
         let call = match envelope.kind {
             Kind::Call(call) => Some(call),

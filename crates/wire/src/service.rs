@@ -158,6 +158,8 @@ pub struct Context {
     pub deadline: Option<Instant>,
     /// What it belongs to; handed on with what the handler sends.
     pub trace: Option<Trace>,
+    /// A handler may have begun with it that never came to its end ([`crate::spooled`]).
+    pub redelivered: bool,
 }
 
 type Handle = dyn Fn(Context, Bytes) -> BoxFuture<'static, Result<Bytes, Failure>> + Send + Sync;

@@ -7,6 +7,7 @@ mod lives;
 mod node;
 mod openssl;
 mod peers;
+mod spooled;
 
 use std::sync::Arc;
 
