@@ -58,6 +58,8 @@ mod peer;
 pub mod phi;
 mod service;
 pub mod spooled;
+#[doc(hidden)]
+pub mod testing;
 pub mod threads;
 pub mod tls;
 

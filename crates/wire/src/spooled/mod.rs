@@ -98,10 +98,13 @@ pub(crate) struct Spooled {
     /// Peers to whom something is being brought, and what tells of more.
     bringing: Mutex<HashMap<NodeId, Arc<Notify>>>,
     /// Whoever waits to hear that a message was handled.
-    waiting: Mutex<HashMap<(NodeId, u64), oneshot::Sender<Result<(), CallError>>>>,
+    waiting: Mutex<HashMap<(NodeId, u64), oneshot::Sender<Outcome>>>,
     /// Messages that came and are being handled.
     handling: Mutex<HashMap<Came, watch::Receiver<Option<Bytes>>>>,
 }
+
+/// What came of a message.
+type Outcome = Result<(), CallError>;
 
 /// A message that came: from whom, the epoch of its spool, its number.
 type Came = (NodeId, u64, u64);
@@ -110,7 +113,7 @@ type Came = (NodeId, u64, u64);
 pub struct SpoolReceipt {
     /// Its number, for good.
     pub number: u64,
-    handled: oneshot::Receiver<Result<(), CallError>>,
+    handled: oneshot::Receiver<Outcome>,
 }
 
 impl SpoolReceipt {
@@ -344,7 +347,7 @@ impl Spooled {
         node: &Weak<Inner>,
         to: NodeId,
         number: u64,
-    ) -> Result<Result<(), CallError>, CallError> {
+    ) -> Result<Outcome, CallError> {
         let Some(length) = self.store.length(&to, number) else { return Ok(Ok(())) };
         let permits = (length / 1024 + 1).min(LOADED_KIB_MAX);
         let _room = self.loaded.acquire_many(permits).await.map_err(|_| CallError::Closed)?;
@@ -359,11 +362,8 @@ impl Spooled {
         drop(named);
         let peer = node.upgrade().and_then(|node| node.known(&to));
         let peer = peer.ok_or(CallError::UnknownPeer(to))?;
-        let envelope = Envelope {
-            name: NAME,
-            deadline: Some(ANSWER_WITHIN),
-            ..Envelope::of(Kind::Call(0))
-        };
+        let envelope =
+            Envelope { name: NAME, deadline: Some(ANSWER_WITHIN), ..Envelope::of(Kind::Call(0)) };
         let called = peer.call(0, envelope, payload);
         let answer = tokio::time::timeout(ANSWER_WITHIN, called).await;
         let answer = answer.map_err(|_| CallError::Deadline)?;

@@ -215,7 +215,8 @@ impl Store {
         let epoch = if epoch == 0 { now.clamp(1, EPOCH_MAX) } else { epoch };
         let new_id = Box::new(move || LogId(random()));
         let writer = spool.writer(now, new_id().0, new_id)?;
-        let store = Store { spool, writer, epoch, bytes_max: bounds.bytes, known: Mutex::new(known) };
+        let store =
+            Store { spool, writer, epoch, bytes_max: bounds.bytes, known: Mutex::new(known) };
         store.tidy(&mut store.known())?;
         // Another process may have begun at the same time: each sees the other's log now.
         if store.spool.logs()?.into_iter().filter(|log| log.in_use).count() > 1 {
@@ -510,7 +511,10 @@ mod tests {
                         let bytes = message(model.next.get(&who).copied().unwrap_or(0));
                         let number = store.put(&node, "name", &bytes, |_| {}).unwrap();
                         assert_eq!(*epoch.get_or_insert(store.epoch()), store.epoch());
-                        assert!(Some(&number) >= model.next.get(&who), "numbers are not given twice");
+                        assert!(
+                            Some(&number) >= model.next.get(&who),
+                            "numbers are not given twice"
+                        );
                         model.next.insert(who, number + 1);
                         if bytes == message(number) {
                             model.waiting.insert((who, number));
@@ -539,7 +543,8 @@ mod tests {
                         model.begun.insert(known);
                     }
                     50..59 => {
-                        let begun = model.begun.iter().find(|k| k.0 == who && !model.handled.contains(k));
+                        let begun =
+                            model.begun.iter().find(|k| k.0 == who && !model.handled.contains(k));
                         if let Some(known) = begun.copied() {
                             store.handled(&node, 7, known.1).unwrap();
                             model.handled.insert(known);
@@ -559,7 +564,9 @@ mod tests {
                 logs_most = logs_most.max(now.len());
                 logs.extend(now);
             }
-            removed.extend(logs.iter().filter(|log| !store.spool.log_ids().unwrap().contains(log)).copied());
+            removed.extend(
+                logs.iter().filter(|log| !store.spool.log_ids().unwrap().contains(log)).copied(),
+            );
             for (who, number) in &model.waiting {
                 let node = NodeId([*who; 32]);
                 let (loaded, below) = store.load(&node, *number).unwrap().unwrap();
