@@ -372,10 +372,7 @@ fn kept_messages_outlive_both_sides() {
     assert_eq!(listener.wait().unwrap().code(), Some(0));
     let taken: Value = serde_json::from_str(&taken).unwrap();
     assert_eq!((&taken[0]["size"], &taken[0]["redelivered"]), (&8.into(), &false.into()));
-    expect(
-        &user.run(&[&"wire", &"send", &to, &"--key", &key, &"--spool", &here]),
-        2,
-    );
+    expect(&user.run(&[&"wire", &"send", &to, &"--key", &key, &"--spool", &here]), 2);
     // A short form of the campaign; and the bugs that it must find.
     let campaign = |more: &[&dyn AsRef<OsStr>], code| {
         let mut args: Vec<&dyn AsRef<OsStr>> =

@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,8 +23,8 @@ use crate::buffers::{self, Buffer, READ_BYTES_MIN, Scratch, WRITE_BYTES, WriteBu
 use crate::envelope::{Envelope, Order};
 use crate::frame::{DATA_HEAD_BYTES, FRAME_BYTES_MAX, Frame, HEADER_BYTES, Head, NoFrame};
 use crate::lane::{
-    self, CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused, Sending,
-    Slot, Ticket, Violation, Whole, cost,
+    self, Budget, CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused,
+    Sending, Slot, Ticket, Violation, Whole, cost,
 };
 use crate::tls::{
     self, Handshake, Opened, Opener, Progress, RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX,
@@ -186,21 +186,42 @@ pub struct LaneState {
 }
 
 impl Lane {
-    /// A lane with nothing under way.
+    /// A lane with nothing under way, and memory of its own.
     pub fn new(bounds: Bounds, deliver: Box<Deliver>) -> Lane {
+        Lane::within(&Budget::new(0), bounds.window, bounds, deliver)
+    }
+
+    /// A lane with nothing under way; what its peer may have under way beyond `own` bytes comes out of the budget.
+    pub fn within(budget: &Arc<Budget>, own: u64, bounds: Bounds, deliver: Box<Deliver>) -> Lane {
         let outbox = Outbox::new(bounds.outgoing, bounds.window / 2, CHUNK_BYTES);
-        Lane(Arc::new(Shared {
-            outbox: Mutex::new(Life { number: 0, half: outbox }),
-            inbox: Mutex::new(Life { number: 0, half: Inbox::new(bounds.window) }),
-            deliver,
-            write: Notify::new(),
-            room: Notify::new(),
-            over: Notify::new(),
-            connections: AtomicU64::new(0),
-            resumes: AtomicU64::new(0),
-            done: AtomicU64::new(0),
-            queued: AtomicUsize::new(0),
+        Lane(Arc::new_cyclic(|me: &Weak<Shared>| {
+            let me = me.clone();
+            let wake = move || {
+                if let Some(shared) = me.upgrade() {
+                    shared.write.notify_waiters();
+                }
+            };
+            let inbox = Inbox::new(bounds.window, own, budget.account(Arc::new(wake)));
+            Shared {
+                outbox: Mutex::new(Life { number: 0, half: outbox }),
+                inbox: Mutex::new(Life { number: 0, half: inbox }),
+                deliver,
+                write: Notify::new(),
+                room: Notify::new(),
+                over: Notify::new(),
+                connections: AtomicU64::new(0),
+                resumes: AtomicU64::new(0),
+                done: AtomicU64::new(0),
+                queued: AtomicUsize::new(0),
+            }
         }))
+    }
+
+    /// To be called now and then: credit of the peer's that nobody uses is given back.
+    pub(crate) fn rest(&self) {
+        if lock(&self.0.outbox).half.rest() {
+            self.0.write.notify_waiters();
+        }
     }
 
     /// Gives a message to the lane, in two pieces that follow one another; waits while there is no room.
@@ -603,6 +624,10 @@ impl Carried<'_> {
                     self.shared.resumes.fetch_add(sequences.len() as u64, Ordering::Relaxed);
                     sealing.frame(&Frame::Where { question, sequences })?;
                 }
+                Some(Sending::Want { least, most }) => {
+                    sealing.frame(&Frame::Want { least, most })?
+                }
+                Some(Sending::Back(unused)) => sealing.frame(&Frame::Back { unused })?,
                 Some(Sending::Data(head, parts)) => {
                     sealing.frame(&Frame::Data(head))?;
                     for part in &parts {
@@ -891,6 +916,14 @@ impl Stream<'_> {
             }
             Frame::Credit { limit } => {
                 carried.outbox()?.half.credit(limit);
+                shared.write.notify_waiters();
+            }
+            Frame::Want { least, most } => {
+                carried.inbox()?.half.want(least, most);
+                shared.write.notify_waiters();
+            }
+            Frame::Back { unused } => {
+                carried.inbox()?.half.back(unused)?;
                 shared.write.notify_waiters();
             }
             Frame::Where { question, sequences } => {

@@ -37,8 +37,6 @@
 //! Blobs of any size are offered by a call, and their taker asks for the pieces ([`blob`]).
 //!
 //! Messages that must outlive processes are kept on disk ([`spooled`]), and brought by calls too.
-//!
-//! To come: credit from one budget for all peers.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod blob;

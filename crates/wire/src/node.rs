@@ -20,6 +20,7 @@ use crate::gossip::Gossip;
 use crate::hello::{
     BULK_MAX, FEATURES, Hello, Place, Refusal, VERSIONS, hear, refuse, say, version,
 };
+use crate::lane::Budget;
 use crate::membership::{self, Addresses, NoAddresses};
 use crate::path::{Dial, Path, Stream, Tcp};
 use crate::peer::{Gone, Peer, Receipt};
@@ -41,6 +42,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// And never longer than this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A lane that was not used for so long gives back the credit that it has.
+const REST_EVERY: Duration = Duration::from_secs(10);
 /// After a connection that stood shorter than this there is a pause.
 const STOOD_MIN: Duration = Duration::from_secs(1);
 
@@ -57,6 +60,9 @@ pub struct Settings {
     pub bulk_connections: u8,
     /// Threads that move bulk data.
     pub bulk_threads: usize,
+    /// Memory for messages that come, of all peers: bytes that may be under way to this node, or be held by it. A quarter is
+    /// for small messages. Beside it each peer may have 64 KiB.
+    pub memory: u64,
     /// Peers that are known at most. One more takes the place of one that was not added, and is gone.
     pub peers_max: usize,
 }
@@ -69,6 +75,7 @@ impl Default for Settings {
             bulk: Bounds { window: 64 << 20, outgoing: 32 << 20 },
             bulk_connections: 4,
             bulk_threads: std::thread::available_parallelism().map_or(2, usize::from).min(4),
+            memory: 1 << 30,
             peers_max: 4096,
         }
     }
@@ -111,6 +118,9 @@ pub(crate) struct Inner {
     blobs: Blobs,
     /// The names by which blobs are read.
     reading: OnceLock<[Registration; 2]>,
+    /// Out of which credit is promised to peers.
+    pub(crate) small_budget: Arc<Budget>,
+    pub(crate) bulk_budget: Arc<Budget>,
     pub(crate) closing: watch::Sender<bool>,
     /// Messages on disk, and the name by which they come.
     pub(crate) spooled: OnceLock<(Arc<Spooled>, Registration)>,
@@ -152,14 +162,19 @@ impl Node {
     /// # Errors
     /// [`NotStarted`].
     pub fn start(key: NodeKey, dial: impl Dial, settings: Settings) -> Result<Node, NotStarted> {
-        let (closing, closed) = watch::channel(false);
-        let control = control_thread(closed)?;
+        let (closing, ending) = watch::channel(false);
+        let control = control_thread(ending)?;
         let peers = Arc::<Peers>::default();
         let (known, admit) = (peers.clone(), settings.admit.clone());
         let admit = move |id: &NodeId| {
             known.read().unwrap_or_else(PoisonError::into_inner).contains_key(id) || admit(id)
         };
+        // Whatever is said: the largest message finds room.
+        let small_budget = Budget::new((settings.memory / 4).max(settings.calls.window));
+        let bulk_budget = Budget::new((settings.memory / 4 * 3).max(settings.bulk.window));
         let inner = Inner {
+            small_budget,
+            bulk_budget,
             server: server_config(&key, Arc::new(admit))?,
             key,
             dial: Box::new(dial),
@@ -177,6 +192,13 @@ impl Node {
             spooled: OnceLock::new(),
         };
         let node = Node(Arc::new(inner));
+        let (weak, mut closing) = (Arc::downgrade(&node.0), node.0.closing.subscribe());
+        node.0.main.spawn(async move {
+            tokio::select! {
+                () = rest(weak) => {}
+                () = closed(&mut closing) => {}
+            }
+        });
         if let Ok(reading) = node.serve_blobs() {
             let _ = node.0.reading.set(reading);
         }
@@ -459,6 +481,11 @@ impl Node {
         let mut peers: Vec<PeerState> = self.0.peers().into_iter().map(state).collect();
         peers.sort_by_key(|peer| peer.id);
         peers
+    }
+
+    /// Memory that peers may use or use, and how much of it there is: for small messages, and for large ones.
+    pub fn memory(&self) -> [(u64, u64); 2] {
+        [self.0.small_budget.promised(), self.0.bulk_budget.promised()]
     }
 
     /// Takes part in a network of nodes, who watch each other and tell each other of others; this one is to be found at these
@@ -817,6 +844,15 @@ struct Standing {
 impl Drop for Standing {
     fn drop(&mut self) {
         self.peer.leave_place(self.place, self.serial);
+    }
+}
+
+/// Has lanes on which nothing happens give back the credit that they have, as long as there is the node.
+async fn rest(node: std::sync::Weak<Inner>) {
+    loop {
+        tokio::time::sleep(REST_EVERY).await;
+        let Some(node) = node.upgrade() else { return };
+        node.peers().iter().for_each(|peer| peer.lanes().for_each(|(_, lane)| lane.rest()));
     }
 }
 

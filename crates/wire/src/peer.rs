@@ -16,7 +16,7 @@ use crate::carry::Note;
 use crate::control::{Control, Frame};
 use crate::envelope::{Envelope, Kind, Order};
 use crate::hello::{CALLS_MAX, EPOCH_MAX, Place, Refusal};
-use crate::lane::{Refused, Ticket};
+use crate::lane::{Budget, Refused, Ticket};
 use crate::node::{Inner, Node};
 use crate::path;
 use crate::service::{CallError, Context};
@@ -24,6 +24,9 @@ use crate::{Fate, Lane, Message, NodeId};
 
 /// Messages above this go on the bulk lane.
 pub(crate) const LARGE_BYTES: usize = 64 * 1024;
+/// What a peer may always have under way on a lane for small messages.
+const CALLS_OWN_BYTES: u64 = 32 * 1024;
+
 /// One peer.
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
@@ -137,14 +140,14 @@ impl Peer {
         let settings = &node.settings;
         let epoch = epoch_after(0);
         Arc::new_cyclic(|me: &Weak<Peer>| {
-            let lane = |bounds, place: Place| {
+            let lane = |budget: &Arc<Budget>, own, bounds, place: Place| {
                 let me = me.clone();
                 let deliver = move |message| {
                     if let Some(peer) = me.upgrade() {
                         peer.deliver(message, place);
                     }
                 };
-                Lane::new(bounds, Box::new(deliver))
+                Lane::within(budget, own, bounds, Box::new(deliver))
             };
             Peer {
                 id,
@@ -155,9 +158,10 @@ impl Peer {
                 alone_since: Mutex::new(Instant::now()),
                 forgotten: AtomicBool::new(false),
                 calls: std::array::from_fn(|slot| {
-                    lane(settings.calls, Place::Calls(u8::try_from(slot).unwrap_or(0)))
+                    let place = Place::Calls(u8::try_from(slot).unwrap_or(0));
+                    lane(&node.small_budget, CALLS_OWN_BYTES, settings.calls, place)
                 }),
-                bulk: lane(settings.bulk, Place::Bulk(0)),
+                bulk: lane(&node.bulk_budget, 0, settings.bulk, Place::Bulk(0)),
                 control: Control::new(),
                 places: Mutex::default(),
                 next_serial: AtomicU64::new(0),

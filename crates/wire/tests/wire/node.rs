@@ -499,6 +499,60 @@ async fn who_asks_for_much_and_takes_nothing_gets_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_peers_share_one_bound_of_memory() {
+    const SENDERS: u8 = 8;
+    const MESSAGES: usize = 12;
+    let bulk = strongroom_wire::Bounds { window: 8 << 20, outgoing: 8 << 20 };
+    let admit: Arc<strongroom_wire::tls::Admit> = Arc::new(|_| true);
+    // Room for three messages of the largest size, where each of eight senders could have two under way.
+    let settings = Settings { admit, bulk, memory: 16 << 20, ..Settings::default() };
+    let receiver = Node::start(key(100), Tcp, settings.clone()).unwrap();
+    let address = receiver.listen("127.0.0.1:0").await.unwrap().to_string();
+    let to = receiver.id();
+    let held = Arc::new(AtomicU64::new(0));
+    let most = Arc::new(AtomicU64::new(0));
+    let (now, max) = (held.clone(), most.clone());
+    let _slow = receiver
+        .register("slow", move |_: Context, bytes: Bytes| {
+            let (now, max) = (now.clone(), max.clone());
+            async move {
+                let length = bytes.len() as u64;
+                max.fetch_max(now.fetch_add(length, Ordering::SeqCst) + length, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                now.fetch_sub(length, Ordering::SeqCst);
+                Ok::<_, Failure>(())
+            }
+        })
+        .unwrap();
+    let sending: Vec<_> = (1..=SENDERS)
+        .map(|seed| {
+            let sender = Node::start(key(seed), Tcp, settings.clone()).unwrap();
+            sender.add_peer(to, vec![address.clone()]);
+            tokio::spawn(async move {
+                for number in 0..MESSAGES {
+                    let length = [3 << 20, 100_000, 1 << 20, 2000][number % 4];
+                    let message = Bytes::from(vec![seed; length]);
+                    sender.call::<()>(to, "slow", message, PATIENCE).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut promised_most = 0;
+    while !sending.iter().all(tokio::task::JoinHandle::is_finished) {
+        for (promised, max) in receiver.memory() {
+            assert!(promised <= max, "{promised} bytes are promised, of {max}");
+            promised_most = promised_most.max(promised);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for sender in sending {
+        sender.await.unwrap();
+    }
+    assert!(promised_most > 4 << 20, "{promised_most}");
+    assert!(most.load(Ordering::SeqCst) <= 12 << 20, "what handlers have counts too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_echo_each_other_do_not_wait_for_each_other() {
     let (one, other, to) = two().await;
     let _echoes = (echo(&one), echo(&other));
