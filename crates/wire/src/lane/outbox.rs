@@ -384,9 +384,7 @@ impl<N> Outbox<N> {
                 let most = self.begun.saturating_add(self.waiting_bytes);
                 return more.then_some(Sending::Want { least, most });
             }
-            let Some(Waiting { parts, total, note }) = self.waiting.pop_front()? else {
-                return None;
-            };
+            let Waiting { parts, total, note } = self.waiting.pop_front()??;
             self.first_ticket += 1;
             self.waiting_bytes -= cost(total);
             self.rested = false;
