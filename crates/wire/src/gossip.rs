@@ -1,9 +1,10 @@
 //! Drives [`membership`](crate::membership): its messages go on control connections, its time is this process's.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::Instant;
 
 use crate::NodeId;
 use crate::control::Frame;
@@ -158,7 +159,7 @@ impl Gossip {
             let due = due.map(|due| gossip.begun + due.max(now + Duration::from_millis(1)));
             let pause = async {
                 match due {
-                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    Some(due) => tokio::time::sleep_until(due).await,
                     None => std::future::pending().await,
                 }
             };

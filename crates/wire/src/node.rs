@@ -3,22 +3,24 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustls::ServerConfig;
+use strongroom_spool::testing::Random;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::blob::Blobs;
 use crate::carry::{LAST_WORDS, Note};
 use crate::envelope::{Envelope, Kind, NAME_BYTES_MAX, Trace};
 use crate::gossip::Gossip;
 use crate::hello::{
-    BULK_MAX, FEATURES, Hello, Place, Refusal, VERSIONS, hear, refuse, say, version,
+    BULK_MAX, EPOCH_MAX, FEATURES, Hello, Place, Refusal, VERSIONS, hear, refuse, say, version,
 };
 use crate::lane::Budget;
 use crate::membership::{self, Addresses, NoAddresses};
@@ -124,6 +126,16 @@ pub(crate) struct Inner {
     pub(crate) closing: watch::Sender<bool>,
     /// Messages on disk, and the name by which they come.
     pub(crate) spooled: OnceLock<(Arc<Spooled>, Registration)>,
+    /// Of a node in a simulator.
+    fixed: Option<Fixed>,
+}
+
+/// What a simulator says, and others have from the system.
+pub(crate) struct Fixed {
+    /// The epoch of this life, with all peers.
+    pub(crate) epoch: u64,
+    /// What chance comes from.
+    pub(crate) chance: Mutex<Random>,
 }
 
 impl Drop for Inner {
@@ -162,8 +174,21 @@ impl Node {
     /// # Errors
     /// [`NotStarted`].
     pub fn start(key: NodeKey, dial: impl Dial, settings: Settings) -> Result<Node, NotStarted> {
+        Node::start_as(key, dial, settings, None)
+    }
+
+    /// The same; one that a simulator starts has no threads: all of it runs in the runtime in which this is called.
+    pub(crate) fn start_as(
+        key: NodeKey,
+        dial: impl Dial,
+        settings: Settings,
+        fixed: Option<Fixed>,
+    ) -> Result<Node, NotStarted> {
         let (closing, ending) = watch::channel(false);
-        let control = control_thread(ending)?;
+        let control = match fixed {
+            Some(_) => Handle::current(),
+            None => control_thread(ending)?,
+        };
         let peers = Arc::<Peers>::default();
         let (known, admit) = (peers.clone(), settings.admit.clone());
         let admit = move |id: &NodeId| {
@@ -190,6 +215,7 @@ impl Node {
             reading: OnceLock::new(),
             closing,
             spooled: OnceLock::new(),
+            fixed,
         };
         let node = Node(Arc::new(inner));
         let (weak, mut closing) = (Arc::downgrade(&node.0), node.0.closing.subscribe());
@@ -499,7 +525,7 @@ impl Node {
         settings: membership::Settings,
     ) -> Result<(), NoAddresses> {
         let addresses = Addresses::new(addresses)?;
-        if self.0.gossip.take_part(self.id(), addresses, settings, random()) {
+        if self.0.gossip.take_part(self.id(), addresses, settings, self.0.random()) {
             let closing = self.0.closing.subscribe();
             self.0.control.spawn(Gossip::drive(Arc::downgrade(&self.0), closing));
         }
@@ -623,6 +649,9 @@ impl Inner {
 
     /// Where bulk data are moved.
     fn bulk(&self) -> &Handle {
+        if self.fixed.is_some() {
+            return &self.main;
+        }
         if let Some(bulk) = self.bulk.get() {
             return bulk.handle();
         }
@@ -647,6 +676,24 @@ impl Inner {
     /// The same for a member that others told of: `None` where it was not added and may not connect.
     pub(crate) fn member(self: &Arc<Self>, id: NodeId) -> Option<Arc<Peer>> {
         self.known(&id).or_else(|| (self.settings.admit)(&id).then(|| self.peer(id)).flatten())
+    }
+
+    /// For jitter: nobody minds who guesses it.
+    pub(crate) fn random(&self) -> u64 {
+        let Some(fixed) = &self.fixed else { return random() };
+        fixed.chance.lock().unwrap_or_else(PoisonError::into_inner).draw()
+    }
+
+    /// An epoch: the time of day in nanoseconds, but always after `known`.
+    pub(crate) fn epoch_after(&self, known: u64) -> u64 {
+        let now = match &self.fixed {
+            Some(fixed) => fixed.epoch,
+            None => {
+                let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                u64::try_from(unix.as_nanos()).unwrap_or(EPOCH_MAX)
+            }
+        };
+        now.max(known.saturating_add(1)).clamp(1, EPOCH_MAX)
     }
 
     /// All connections that a peer may have with us.
@@ -896,7 +943,8 @@ async fn keep(
             let other = |peer: &Peer| {
                 peer.stands(place) || peer.is_forgotten() || peer.addresses() != addresses
             };
-            let _ = tokio::time::timeout(pauses.next(), peer.until(other)).await;
+            let random = node.upgrade().map_or(0, |node| node.random());
+            let _ = tokio::time::timeout(pauses.next(random), peer.until(other)).await;
         };
         tokio::select! {
             () = kept => {}
@@ -911,10 +959,10 @@ pub(crate) struct Pauses(u32);
 
 impl Pauses {
     /// Anything between nothing and all of it, so that many do not come at once.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self, random: u64) -> Duration {
         let most = (PAUSE_MIN * 2u32.saturating_pow(self.0)).min(PAUSE_MAX);
         self.0 = (self.0 + 1).min(16);
-        most.mul_f64((random() >> 11) as f64 / (1u64 << 53) as f64)
+        most.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
     }
 }
 

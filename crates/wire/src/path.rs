@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::NodeId;
 
 /// Data that the peer's system does not acknowledge for so long end a TCP connection (RFC 5482).
-const USER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -6,16 +6,17 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::carry::Note;
 use crate::control::{Control, Frame};
 use crate::envelope::{Envelope, Kind, Order};
-use crate::hello::{CALLS_MAX, EPOCH_MAX, Place, Refusal};
+use crate::hello::{CALLS_MAX, Place, Refusal};
 use crate::lane::{Budget, Refused, Ticket};
 use crate::node::{Inner, Node};
 use crate::path;
@@ -138,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Peer {
     pub(crate) fn new(id: NodeId, node: &Arc<Inner>) -> Arc<Peer> {
         let settings = &node.settings;
-        let epoch = epoch_after(0);
+        let epoch = node.epoch_after(0);
         Arc::new_cyclic(|me: &Weak<Peer>| {
             let lane = |budget: &Arc<Budget>, own, bounds, place: Place| {
                 let me = me.clone();
@@ -368,7 +369,7 @@ impl Peer {
         let known = std::mem::replace(&mut life.theirs, theirs);
         if knows > life.ours {
             // Of a process that had this key, and a clock that was ahead.
-            life.ours = epoch_after(knows);
+            life.ours = self.epoch_after(knows);
         } else if known == 0 || known == theirs {
             return Ok(life.number);
         }
@@ -379,9 +380,13 @@ impl Peer {
     pub(crate) fn begin_after(&self, knows: u64) {
         let mut life = lock(&self.life);
         if knows > life.ours {
-            life.ours = epoch_after(knows);
+            life.ours = self.epoch_after(knows);
             self.next_life(life);
         }
+    }
+
+    fn epoch_after(&self, known: u64) -> u64 {
+        self.node.upgrade().map_or(known + 1, |node| node.epoch_after(known))
     }
 
     fn next_life(&self, mut life: MutexGuard<'_, Life>) -> u64 {
@@ -631,7 +636,7 @@ impl Peer {
         let context = Context {
             node: Node::of(node.clone()),
             from: self.id,
-            deadline,
+            deadline: deadline.map(Instant::into_std),
             trace: envelope.trace,
             redelivered: false,
         };
@@ -661,7 +666,7 @@ impl Peer {
         let handle = self.spawn(async move {
             let _ = started.await;
             let done = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline.into(), handling).await,
+                Some(deadline) => tokio::time::timeout_at(deadline, handling).await,
                 None => Ok(handling.await),
             };
             // After the deadline nobody waits.
@@ -803,13 +808,6 @@ fn strand(key: &[u8]) -> u8 {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     (hash ^ hash >> 32).to_le_bytes()[0]
-}
-
-/// An epoch: the time of day in nanoseconds, but always after `known`.
-fn epoch_after(known: u64) -> u64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let nanos = u64::try_from(unix.as_nanos()).unwrap_or(EPOCH_MAX);
-    nanos.max(known.saturating_add(1)).clamp(1, EPOCH_MAX)
 }
 
 /// Polls a future once, without a way to wake anybody: it is polled again by a task.

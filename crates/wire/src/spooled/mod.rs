@@ -323,7 +323,8 @@ impl Spooled {
                 Ok(done) => done,
                 Err(why) => {
                     tracing::debug!(peer = %to, number, "a spooled message waits: {why}");
-                    tokio::time::sleep(pauses.next()).await;
+                    let random = node.upgrade().map_or(0, |node| node.random());
+                    tokio::time::sleep(pauses.next(random)).await;
                     continue;
                 }
             };

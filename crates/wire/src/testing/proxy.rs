@@ -1,4 +1,4 @@
-//! What tests and benchmarks of connections need.
+//! A proxy that resets TCP connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
