@@ -417,6 +417,14 @@ impl Peer {
             control.end.notify_one();
         }
         drop(life);
+        // What waits for its turn in an order that was given up has the peer's credit.
+        let given_up = {
+            let mut ordered = lock(&self.ordered);
+            (ordered.life < number).then(|| {
+                std::mem::replace(&mut *ordered, Ordered { life: number, ..Ordered::default() })
+            })
+        };
+        drop(given_up);
         self.tell_monitors(None, Gone::Restarted);
         number
     }

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use super::{Connection, MESSAGES_AHEAD_MAX, MESSAGES_WAITING_MAX, TURNS_MAX, Violation, cost};
 use crate::frame::{Head, SEQUENCES_MAX};
 
+/// A sender that begins nothing gives credit back so often; what it gets after that is its lane's own.
+const RESTS_MAX: u8 = 2;
+
 /// Messages that were given to a lane and not yet handed on by the peer. With each its owner's note stays, which
 /// comes back when the message is done.
 pub struct Outbox<N> {
@@ -32,9 +35,9 @@ pub struct Outbox<N> {
     unused_untold: bool,
     /// The last `least` that was said to be wanted.
     wanted: u64,
-    /// What counted as begun when it was last looked; and whether what was left was given back since.
+    /// What counted as begun when it was last looked; and how often what was left was given back since something was.
     begun_before: u64,
-    rested: bool,
+    rested: u8,
     /// What messages count that were not begun.
     waiting_bytes: u64,
     /// What all messages count, and how many of them there are.
@@ -142,7 +145,7 @@ impl<N> Outbox<N> {
             unused_untold: false,
             wanted: 0,
             begun_before: 0,
-            rested: false,
+            rested: 0,
             waiting_bytes: 0,
             bytes: 0,
             messages: 0,
@@ -260,12 +263,12 @@ impl<N> Outbox<N> {
     }
 
     /// To be called now and then. If nothing was begun since the last time, and nothing is under way, credit that is not used is given
-    /// back. Returns whether there is that to be told.
+    /// back; and the next time once more, since some may have been on its way to us. Returns whether there is that to be told.
     pub fn rest(&mut self) -> bool {
         let quiet = self.messages == 0 && self.begun == self.begun_before;
-        let idle = quiet && !self.rested && self.limit > self.begun;
+        let idle = quiet && self.rested < RESTS_MAX && self.limit > self.begun;
         if idle {
-            self.rested = true;
+            self.rested += 1;
             self.unused += self.limit - self.begun;
             self.begun = self.limit;
             self.unused_untold = true;
@@ -311,7 +314,7 @@ impl<N> Outbox<N> {
         self.turns.clear();
         (self.next, self.question, self.limit, self.begun) = (0, 0, 0, 0);
         (self.unused, self.unused_untold) = (0, false);
-        (self.wanted, self.begun_before, self.rested) = (0, 0, false);
+        (self.wanted, self.begun_before, self.rested) = (0, 0, 0);
         notes
     }
 
@@ -387,7 +390,7 @@ impl<N> Outbox<N> {
             let Waiting { parts, total, note } = self.waiting.pop_front()??;
             self.first_ticket += 1;
             self.waiting_bytes -= cost(total);
-            self.rested = false;
+            self.rested = 0;
             self.begun += cost(total);
             let stage = Stage::On(connection);
             let message = Outgoing { parts, total, note, offset: 0, sent: 0, stage };

@@ -24,7 +24,9 @@ use crate::path::{BoxFuture, Dial, Kind, Path, Stream, USER_TIMEOUT};
 use crate::{Node, NodeId};
 
 /// Bytes that a connection may hold in one direction.
-const CAPACITY: [usize; 4] = [4 << 10, 32 << 10, 256 << 10, 1 << 20];
+const CAPACITY: [usize; 4] = [4 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// The same at least of one with a long delay: as much as a slow one has under way in that time.
+const CAPACITY_FAR: usize = 256 << 10;
 /// Bytes that go over it in a second.
 const BYTES_PER_SECOND: [u64; 4] = [400_000, 4_000_000, 40_000_000, 1 << 40];
 /// Bytes that go together at most.
@@ -391,11 +393,14 @@ impl State {
         let Weather { breaks, break_bytes, silences, delay, .. } = self.weather;
         let one_in = |chance: &mut Random, n: u64| n > 0 && chance.below(n) == 0;
         let now = Instant::now();
-        let capacity = CAPACITY[chance.below(4) as usize];
+        let mut capacity = CAPACITY[chance.below(4) as usize];
         let bytes_per_second = BYTES_PER_SECOND[chance.below(4) as usize];
         let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         // Most are quick.
         let micros = micros >> chance.below(8);
+        if micros > 20_000 {
+            capacity = capacity.max(CAPACITY_FAR);
+        }
         let breaks_after =
             one_in(&mut chance, breaks).then(|| chance.below(break_bytes) >> chance.below(12));
         let silent_after =

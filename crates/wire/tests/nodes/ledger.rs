@@ -86,7 +86,13 @@ impl Ledger {
     }
 
     /// A handler begins with a message.
-    pub(crate) fn handled(&mut self, number: u64, from: usize, to: (usize, u64), redelivered: bool) {
+    pub(crate) fn handled(
+        &mut self,
+        number: u64,
+        from: usize,
+        to: (usize, u64),
+        redelivered: bool,
+    ) {
         let Some(sent) = self.sent.get_mut(number as usize) else {
             return self.complain(format!("message {number} came, and was never sent"));
         };
@@ -148,6 +154,8 @@ impl Ledger {
         let Some((when, told)) = &sent.told else { return Err("was never told of") };
         let (times, ordered) = (sent.handled.len(), matches!(sent.how, How::InOrder(..)));
         let receiver_ended = self.ended(sent.to, sent.at, *when);
+        let ended_since = self.ended(sent.to, sent.at, Instant::now())
+            || self.ended(sent.from.0, sent.at, Instant::now());
         let sender_ended = self.ends[sent.from.0].iter().any(|end| (sent.at..=*when).contains(end));
         if sent.how == How::Spooled {
             let told_so = sent.handled.iter().skip(1).all(|(_, redelivered)| *redelivered);
@@ -160,12 +168,10 @@ impl Ledger {
             return Err("was handled twice");
         }
         match told {
-            Told::Fate(Fate::Delivered) if times == 0 => match ordered && receiver_ended {
-                // What waits for its turn ends with the process that has it.
-                true => Ok(()),
-                false if ordered && self.ended(sent.to, sent.at, Instant::now()) => Ok(()),
-                false => Err("was said to be delivered, and was not handled"),
-            },
+            // What waits for its turn ends with the process that has it, or that would have sent what is before it.
+            Told::Fate(Fate::Delivered) if times == 0 && !(ordered && ended_since) => {
+                Err("was said to be delivered, and was not handled")
+            }
             Told::Fate(Fate::Uncertain) if !receiver_ended && !sender_ended => {
                 Err("became uncertain, and no process ended")
             }
@@ -188,7 +194,9 @@ impl Ledger {
                 Err("was given up before its deadline")
             }
             Told::Reply(_)
-                if sent.deadline.is_some_and(|d| *when > sent.at + d + Duration::from_millis(5)) =>
+                if sent
+                    .deadline
+                    .is_some_and(|d| *when > sent.at + d + Duration::from_millis(5)) =>
             {
                 Err("was waited for after its deadline")
             }

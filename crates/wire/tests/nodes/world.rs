@@ -25,8 +25,6 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 const HEAD_BYTES: usize = 15;
 /// After the faults everything comes to its end within so long.
 const CALM: Duration = Duration::from_secs(400);
-/// After so much more nothing is held by anybody.
-const REST: Duration = Duration::from_secs(50);
 
 /// What happened in all seeds.
 #[derive(Default)]
@@ -214,8 +212,13 @@ impl World<'_> {
             return Err(format!("message {number} is stuck: {open:?}; {lanes}"));
         }
         lock(&self.ledger).check()?;
-        sleep(REST).await;
-        self.nothing_is_held()
+        loop {
+            let rested = self.nothing_is_held();
+            if rested.is_ok() || calm.elapsed() > CALM {
+                return rested;
+            }
+            sleep(Duration::from_secs(5)).await;
+        }
     }
 
     fn lanes(&self, from: usize, to: usize) -> String {
@@ -430,14 +433,8 @@ impl World<'_> {
             };
             add(&mut self.counts.told, told, 1);
         }
-        let testing::Counts {
-            connections,
-            breaks,
-            half_noticed,
-            silences,
-            timed_out,
-            dials_lost,
-        } = self.network.counts();
+        let testing::Counts { connections, breaks, half_noticed, silences, timed_out, dials_lost } =
+            self.network.counts();
         for (what, n) in [
             ("connections", connections),
             ("breaks", breaks),
