@@ -43,6 +43,7 @@ mod kind {
     pub(super) const WATCH: u8 = 20;
     pub(super) const GONE: u8 = 21;
     pub(super) const GOSSIP: u8 = 22;
+    pub(super) const LOST: u8 = 23;
 }
 
 /// What is said on a control connection.
@@ -62,6 +63,8 @@ pub(crate) enum Frame {
     Gone(String),
     /// What nodes say of nodes ([`crate::membership`]).
     Gossip(Vec<u8>),
+    /// My side of this connection is gone: yours is dead, if you have it still.
+    Lost(Place),
 }
 
 impl Frame {
@@ -73,6 +76,10 @@ impl Frame {
             Frame::Wanted(place) => {
                 let (lane, slot) = place.to_bytes();
                 (kind::WANTED, &[lane, slot, 0, 0, 0, 0, 0, 0])
+            }
+            Frame::Lost(place) => {
+                let (lane, slot) = place.to_bytes();
+                (kind::LOST, &[lane, slot, 0, 0, 0, 0, 0, 0])
             }
             Frame::Watch(name) => (kind::WATCH, name.as_bytes()),
             Frame::Gone(name) => (kind::GONE, name.as_bytes()),
@@ -102,6 +109,12 @@ impl Frame {
             Some(number) if body.len() == 8 => Ok(u64::from_le_bytes(*number)),
             _ => Err(NoFrame("a number that is none")),
         };
+        let place = || match *body {
+            [lane, slot, 0, 0, 0, 0, 0, 0] => {
+                Place::from_bytes(lane, slot).ok_or(NoFrame("a lane that does not exist"))
+            }
+            _ => Err(NoFrame("a lane that is none")),
+        };
         let name = || match std::str::from_utf8(body) {
             Ok(name) if body.len() <= crate::envelope::NAME_BYTES_MAX => Ok(name.to_owned()),
             _ => Err(NoFrame("a name that is none")),
@@ -110,12 +123,8 @@ impl Frame {
             kind::PING => Frame::Ping(number()?),
             kind::PONG => Frame::Pong(number()?),
             kind::CANCEL => Frame::Cancel(number()?),
-            kind::WANTED => match *body {
-                [lane, slot, 0, 0, 0, 0, 0, 0] => Frame::Wanted(
-                    Place::from_bytes(lane, slot).ok_or(NoFrame("a lane that does not exist"))?,
-                ),
-                _ => return Err(NoFrame("a lane that is none")),
-            },
+            kind::WANTED => Frame::Wanted(place()?),
+            kind::LOST => Frame::Lost(place()?),
             kind::WATCH => Frame::Watch(name()?),
             kind::GONE => Frame::Gone(name()?),
             kind::GOSSIP => Frame::Gossip(body.to_vec()),

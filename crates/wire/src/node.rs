@@ -844,11 +844,11 @@ impl Inner {
     ) -> Result<(), Ended> {
         let Dialled { stream, kind, session, early } = dialled;
         let (serial, end) = peer.take_place(life, place, kind, by_us).ok_or(Ended::Restarted)?;
-        let standing = Standing { peer: peer.clone(), place, serial };
+        let mut standing = Standing { peer: peer.clone(), place, serial, closed: false };
         peer.set_message_max(place, message_max);
         let mut closing = self.closing.subscribe();
         let driven = async move {
-            let Standing { peer, .. } = &standing;
+            let peer = &standing.peer;
             let end = async {
                 tokio::select! {
                     () = end.notified() => Ended::Replaced,
@@ -860,6 +860,7 @@ impl Inner {
                 (Ok(stream), Some(lane)) => lane.carry_in(life, stream, session, early, end).await,
                 (Ok(stream), None) => {
                     peer.watch_again();
+                    peer.lost_again();
                     let (busy, hear) = (|| peer.is_busy(), |frame| peer.hear(frame));
                     peer.control.carry(stream, session, early, busy, hear, end).await
                 }
@@ -869,6 +870,7 @@ impl Inner {
                 // The others go the same way, and would be waited for longer.
                 peer.cut();
             }
+            standing.closed = matches!(ended, Ended::Closed);
             drop(standing);
         };
         let runtime = match place {
@@ -886,11 +888,13 @@ struct Standing {
     peer: Arc<Peer>,
     place: Place,
     serial: u64,
+    /// By the peer, who knows it.
+    closed: bool,
 }
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        self.peer.leave_place(self.place, self.serial);
+        self.peer.leave_place(self.place, self.serial, self.closed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! All that a node keeps of one peer: lanes, calls under way in both directions, and the connections that stand.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -44,6 +44,8 @@ pub(crate) struct Peer {
     bulk: Lane,
     pub(crate) control: Control,
     places: Mutex<HashMap<Place, Standing>>,
+    /// Where our side of a connection is gone, and the peer may not know.
+    lost: Mutex<BTreeSet<Place>>,
     next_serial: AtomicU64,
     /// Places for which we dialled, found the peer, and wait for its answer.
     asking: Mutex<Vec<Place>>,
@@ -165,6 +167,7 @@ impl Peer {
                 bulk: lane(&node.bulk_budget, 0, settings.bulk, Place::Bulk(0)),
                 control: Control::new(),
                 places: Mutex::default(),
+                lost: Mutex::default(),
                 next_serial: AtomicU64::new(0),
                 asking: Mutex::default(),
                 changed: Notify::new(),
@@ -323,20 +326,27 @@ impl Peer {
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         let end = Arc::new(Notify::new());
         let standing = Standing { serial, kind, dialled, since: Instant::now(), end: end.clone() };
-        if let Some(before) = lock(&self.places).insert(place, standing) {
+        let mut places = lock(&self.places);
+        lock(&self.lost).remove(&place);
+        if let Some(before) = places.insert(place, standing) {
             before.end.notify_one();
         }
+        drop(places);
         drop(now);
         self.changed.notify_waiters();
         Some((serial, end))
     }
 
-    /// The connection of this number is gone.
-    pub(crate) fn leave_place(&self, place: Place, serial: u64) {
+    /// The connection of this number is gone; the peer closed it, or may not know that it is.
+    pub(crate) fn leave_place(&self, place: Place, serial: u64, closed: bool) {
         let mut places = lock(&self.places);
         if places.get(&place).is_some_and(|s| s.serial == serial) {
             places.remove(&place);
             *lock(&self.alone_since) = Instant::now();
+            if !closed && place != Place::Control {
+                lock(&self.lost).insert(place);
+                self.control.say(&Frame::Lost(place));
+            }
         }
         drop(places);
         if place == Place::Control && !self.stands(place) {
@@ -346,6 +356,25 @@ impl Peer {
             }
         }
         self.changed.notify_waiters();
+    }
+
+    /// Says once more which connections are gone here: an earlier one may have ended with that.
+    pub(crate) fn lost_again(&self) {
+        lock(&self.lost).iter().for_each(|place| self.control.say(&Frame::Lost(*place)));
+    }
+
+    /// The peer has no connection there: one that stands here is dead, though nothing that was sent on it may be waiting for
+    /// the peer's system to say so. If it is a new one of which the peer did not know, it is opened once more.
+    fn end_lost(&self, place: Place) {
+        let ended = match place {
+            Place::Control => None,
+            _ => lock(&self.places).remove(&place),
+        };
+        if let Some(ended) = ended {
+            ended.end.notify_one();
+            *lock(&self.alone_since) = Instant::now();
+            self.changed.notify_waiters();
+        }
     }
 
     /// Ends every connection: the way to the peer is dead.
@@ -412,6 +441,7 @@ impl Peer {
         }
         lock(&self.running).drain().for_each(|(_, handler)| handler.abort());
         lock(&self.watched).clear();
+        lock(&self.lost).clear();
         // The connections of lanes know; that of control is told.
         if let Some(control) = lock(&self.places).get(&Place::Control) {
             control.end.notify_one();
@@ -717,7 +747,9 @@ impl Peer {
                     handler.abort();
                 }
             }
+            Frame::Lost(place) => self.end_lost(place),
             Frame::Wanted(place) => {
+                self.end_lost(place);
                 if !self.addresses().is_empty() {
                     self.want(place);
                 }

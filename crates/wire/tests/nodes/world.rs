@@ -252,7 +252,8 @@ impl World<'_> {
 
     fn start(&mut self, me: usize) {
         let life = self.hosts[me].life + 1;
-        let epoch = if self.plant == "same-epoch" { 1 } else { life };
+        // Apart, since calls are numbered from there.
+        let epoch = if self.plant == "same-epoch" { 1 } else { life << 32 };
         let host = &mut self.hosts[me];
         let dial = self.network.dial_from(&host.name);
         let seed = self.chance.draw();
@@ -305,6 +306,9 @@ impl World<'_> {
         let other = (one + 1 + self.chance.below(nodes - 1) as usize) % self.hosts.len();
         let length = Duration::from_millis(100 << self.chance.below(9));
         let [from, to] = [one, other].map(|host| self.hosts[host].name.clone());
+        if self.hosts[one].node.is_none() {
+            return self.start(one);
+        }
         match self.chance.below(4) {
             0 => {
                 self.network.darken(&from, &to, length);
@@ -315,15 +319,13 @@ impl World<'_> {
                 self.network.darken(&from, &to, length);
                 add(&mut self.counts.faults, "one-way partitions", 1);
             }
-            2 => self.end(one),
-            _ => {
-                if self.hosts[one].node.is_none() {
-                    self.start(one);
-                } else if one_in(&mut self.chance, 2) {
-                    self.end(one);
-                    self.start(one);
-                }
+            2 if one_in(&mut self.chance, 2) => self.end(one),
+            2 => {
+                self.end(one);
+                self.start(one);
             }
+            // What was cut off goes on.
+            _ => {}
         }
     }
 
