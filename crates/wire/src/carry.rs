@@ -11,8 +11,7 @@
 //! which nothing happens holds a buffer of 4 KiB and its keys: the large ones are borrowed ([`buffers`]).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +25,8 @@ use crate::lane::{
     self, Budget, CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused,
     Sending, Slot, Ticket, Violation, Whole, cost,
 };
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::tls::{
     self, Handshake, Opened, Opener, Progress, RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX,
     Sealer, Session, record_length, sealed_bytes,

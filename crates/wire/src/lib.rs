@@ -54,8 +54,12 @@ mod node;
 pub mod path;
 mod peer;
 pub mod phi;
+mod pool;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 mod service;
 pub mod spooled;
+mod sync;
 #[doc(hidden)]
 pub mod testing;
 pub mod threads;

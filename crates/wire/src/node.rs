@@ -26,6 +26,7 @@ use crate::lane::Budget;
 use crate::membership::{self, Addresses, NoAddresses};
 use crate::path::{Dial, Path, Stream, Tcp};
 use crate::peer::{Gone, Peer, Receipt};
+use crate::pool::Once;
 use crate::service::{CallError, Context, Failure, Names, NotAName, Payload, Registration};
 use crate::spooled::Spooled;
 use crate::threads::{be_patient, be_quick};
@@ -114,7 +115,7 @@ pub(crate) struct Inner {
     pub(crate) main: Handle,
     control: Handle,
     /// Started when the first connection for bulk data stands.
-    bulk: OnceLock<Runtime>,
+    bulk: Once<Runtime>,
     handshakes: Semaphore,
     pub(crate) gossip: Arc<Gossip>,
     blobs: Blobs,
@@ -208,7 +209,7 @@ impl Node {
             peers,
             main: Handle::current(),
             control,
-            bulk: OnceLock::new(),
+            bulk: Once::default(),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             gossip: Arc::new(Gossip::new()),
             blobs: Blobs::default(),
@@ -648,29 +649,22 @@ impl Inner {
     }
 
     /// Where bulk data are moved.
-    fn bulk(&self) -> &Handle {
+    fn bulk(&self) -> Handle {
         if self.fixed.is_some() {
-            return &self.main;
+            return self.main.clone();
         }
-        if let Some(bulk) = self.bulk.get() {
-            return bulk.handle();
-        }
-        let built = Builder::new_multi_thread()
-            .worker_threads(self.settings.bulk_threads.max(1))
-            .thread_name("wire-bulk")
-            .on_thread_start(be_patient)
-            .enable_all()
-            .build();
-        match built {
-            // Another one may have been quicker; one that nobody uses must not be waited for.
-            Ok(bulk) => {
-                if let Err(second) = self.bulk.set(bulk) {
-                    second.shutdown_background();
-                }
-            }
-            Err(error) => tracing::warn!("no threads for bulk data: {error}"),
-        }
-        self.bulk.get().map_or(&self.main, Runtime::handle)
+        let start = || {
+            Builder::new_multi_thread()
+                .worker_threads(self.settings.bulk_threads.max(1))
+                .thread_name("wire-bulk")
+                .on_thread_start(be_patient)
+                .enable_all()
+                .build()
+        };
+        self.bulk.started(start, |bulk| bulk.handle().clone()).unwrap_or_else(|error| {
+            tracing::warn!("no threads for bulk data: {error}");
+            self.main.clone()
+        })
     }
 
     /// The same for a member that others told of: `None` where it was not added and may not connect.
@@ -874,8 +868,8 @@ impl Inner {
             drop(standing);
         };
         let runtime = match place {
-            Place::Control => &self.control,
-            Place::Calls(_) => &self.main,
+            Place::Control => self.control.clone(),
+            Place::Calls(_) => self.main.clone(),
             Place::Bulk(_) => self.bulk(),
         };
         runtime.spawn(driven);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use crate::hello::{CALLS_MAX, Place, Refusal};
 use crate::lane::{Budget, Refused, Ticket};
 use crate::node::{Inner, Node};
 use crate::path;
+use crate::pool::{self, Wanted};
 use crate::service::{CallError, Context};
 use crate::{Fate, Lane, Message, NodeId};
 
@@ -51,8 +52,8 @@ pub(crate) struct Peer {
     asking: Mutex<Vec<Place>>,
     /// A connection stands or went, or there is a new address.
     changed: Notify,
-    /// Places for which somebody sees to a connection, a bit each.
-    wanted: AtomicU16,
+    /// Places for which somebody sees to a connection.
+    wanted: Wanted,
     /// Calls of ours that wait for a reply.
     pending: Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>>,
     next_call: AtomicU64,
@@ -171,7 +172,7 @@ impl Peer {
                 next_serial: AtomicU64::new(0),
                 asking: Mutex::default(),
                 changed: Notify::new(),
-                wanted: AtomicU16::new(0),
+                wanted: Wanted::default(),
                 pending: Mutex::default(),
                 // Not from the same number in each life: a reply to an earlier one would answer another call.
                 next_call: AtomicU64::new(epoch),
@@ -245,10 +246,7 @@ impl Peer {
 
     /// Whether this is the first to want a connection for the place.
     pub(crate) fn first_to_want(&self, place: Place) -> bool {
-        let (lane, slot) = place.to_bytes();
-        let bit = 1 << (u16::from(lane) * 4 + u16::from(slot));
-        self.wanted.load(Ordering::Relaxed) & bit == 0
-            && self.wanted.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        self.wanted.first(place)
     }
 
     /// Grows when a connection there is of use.
@@ -258,15 +256,7 @@ impl Peer {
 
     /// Waits until this is so.
     pub(crate) async fn until(&self, so: impl Fn(&Peer) -> bool) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if so(self) {
-                return;
-            }
-            changed.await;
-        }
+        pool::until(&self.changed, || so(self)).await;
     }
 
     /// Whether something is under way between the two of us.

@@ -6,8 +6,10 @@
 //! A sender that has nothing to say gives back what it has.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Bytes that may be under way to a node, or held there, on all lanes that have a part in it.
 pub struct Budget {

@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::{Account, Connection, MESSAGES_AHEAD_MAX, Violation, cost};
 use crate::frame::{Frame, Head, SEQUENCES_MAX};
+use crate::sync::Mutex;
 
 /// Messages of a lane that arrive.
 pub struct Inbox {
