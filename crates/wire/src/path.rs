@@ -39,7 +39,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A stream to a peer, which may be moved to another runtime.
+/// A stream to a peer, which may be moved to another runtime. It ends with an error where what was written goes unacknowledged for long,
+/// as TCP's do: heartbeats watch the control connection alone.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// Lets the runtime in which this is called drive it from now on.
     ///

@@ -382,10 +382,18 @@ impl<N> Outbox<N> {
             }
             let least = self.begun.saturating_add(cost(waiting.total));
             if least > self.limit {
-                let more = least > self.wanted;
-                self.wanted = self.wanted.max(least);
+                if least <= self.wanted {
+                    return None;
+                }
+                // What is too little for it is given back first: two that keep that while they wait may wait for each other.
+                if self.limit > self.begun {
+                    self.unused += self.limit - self.begun;
+                    self.begun = self.limit;
+                    return Some(Sending::Back(self.unused));
+                }
+                self.wanted = least;
                 let most = self.begun.saturating_add(self.waiting_bytes);
-                return more.then_some(Sending::Want { least, most });
+                return Some(Sending::Want { least, most });
             }
             let Waiting { parts, total, note } = self.waiting.pop_front()??;
             self.first_ticket += 1;

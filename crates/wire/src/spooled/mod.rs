@@ -18,7 +18,7 @@
 
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -299,18 +299,27 @@ impl Spooled {
     }
 
     async fn bring_all(&self, node: Weak<Inner>, to: NodeId, more: &Notify) {
-        let mut under_way = FuturesUnordered::new();
+        let (mut under_way, mut numbers) = (FuturesUnordered::new(), BTreeSet::new());
         let mut from = 0;
         loop {
             while under_way.len() < UNDER_WAY_MAX
                 && let Some(number) = self.store.next(&to, from)
             {
                 from = number + 1;
-                under_way.push(self.bring_one(node.clone(), to, number));
+                if numbers.insert(number) {
+                    let brought = self.bring_one(node.clone(), to, number);
+                    under_way.push(async move {
+                        brought.await;
+                        number
+                    });
+                }
             }
             tokio::select! {
-                Some(()) = under_way.next(), if !under_way.is_empty() => {}
-                () = more.notified(), if under_way.len() < UNDER_WAY_MAX => {}
+                Some(number) = under_way.next(), if !under_way.is_empty() => {
+                    numbers.remove(&number);
+                }
+                // Of two that are kept at the same time the later may be durable first.
+                () = more.notified(), if under_way.len() < UNDER_WAY_MAX => from = 0,
             }
         }
     }

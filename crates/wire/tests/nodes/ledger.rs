@@ -133,7 +133,7 @@ impl Ledger {
             && !self.ended(sent.to, sent.at, Instant::now());
         match (sent.how, &sent.told) {
             (How::Cast, Some((_, Told::Nothing))) => lives,
-            (How::Spooled, Some((_, told))) => !matches!(told, Told::Refused(_)),
+            (How::Spooled, Some((_, told))) => *told != Told::Cancelled,
             (How::Send | How::InOrder(..), Some((_, Told::Fate(Fate::Delivered)))) => lives,
             _ => false,
         }

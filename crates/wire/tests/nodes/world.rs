@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use strongroom_spool::testing::{Cut, MemDisk};
 use strongroom_testkit::Random;
 use strongroom_wire::lane::Refused;
+use strongroom_wire::spooled::SpoolError;
 use strongroom_wire::testing::{self, Network, Weather, start_in_one_runtime};
 use strongroom_wire::{
     Bounds, CallError, Context, Failure, Fate, Node, NodeId, NodeKey, Registration, Settings,
@@ -58,6 +61,8 @@ impl Counts {
             (&self.sent, "calls", 10 * seeds),
             (&self.sent, "casts", 5 * seeds),
             (&self.sent, "large", seeds),
+            (&self.sent, "spooled", seeds),
+            (&self.told, "handled again", seeds / 200),
             (&self.told, "delivered", 20 * seeds),
             (&self.told, "uncertain", seeds / 4),
             (&self.told, "replies", 3 * seeds),
@@ -95,10 +100,10 @@ struct Host {
     knows: Vec<bool>,
     /// What is to be sent in order, by receiver and key.
     orders: BTreeMap<(usize, u8), mpsc::UnboundedSender<Bytes>>,
+    disk: MemDisk,
 }
 
 pub(crate) struct World<'a> {
-    seed: u64,
     chance: Random,
     plant: &'static str,
     network: Network,
@@ -107,6 +112,8 @@ pub(crate) struct World<'a> {
     ids: Arc<Vec<NodeId>>,
     ledger: Arc<Mutex<Ledger>>,
     kept: Arc<Mutex<Vec<Bytes>>>,
+    /// Whether messages are kept on disk, too.
+    spools: bool,
     counts: &'a mut Counts,
 }
 
@@ -163,13 +170,14 @@ impl World<'_> {
             // One of each two can dial the other, and most times both can.
             knows: (0..nodes).map(|other| other < me || !one_in(&mut chance, 4)).collect(),
             orders: BTreeMap::new(),
+            disk: MemDisk::default(),
         });
         let hosts: Vec<Host> = hosts.collect();
         let mut ledger = Ledger::default();
         ledger.ends = vec![Vec::new(); nodes];
         counts.nodes += nodes as u64;
         let mut world = World {
-            seed,
+            spools: one_in(&mut chance, 3),
             chance,
             plant,
             network,
@@ -239,6 +247,9 @@ impl World<'_> {
                     }
                 }
             }
+            if self.ids.iter().any(|peer| node.spooled(*peer) != (0, 0)) {
+                return Err(format!("node {me} has something in its spool"));
+            }
             let [(small, _), (bulk, _)] = node.memory();
             if small + bulk > 0 {
                 return Err(format!(
@@ -275,6 +286,9 @@ impl World<'_> {
         host.names = NAMES.iter().map(|name| register(name).unwrap()).collect();
         let knows = host.knows.clone();
         self.network.listen(&host.name, &node);
+        if self.spools {
+            tokio::spawn(open_spool(node.clone(), host.disk.clone()));
+        }
         for (peer, knows) in knows.into_iter().enumerate().filter(|(peer, _)| *peer != me) {
             let addresses = if knows { vec![self.hosts[peer].name.clone()] } else { Vec::new() };
             node.add_peer(self.ids[peer], addresses);
@@ -293,6 +307,10 @@ impl World<'_> {
             self.network.end(&host.name, what == 1);
         }
         node.close();
+        if what == 1 {
+            let cut = [Cut::Lose, Cut::Tear, Cut::Reorder][self.chance.below(3) as usize];
+            host.disk.power_cut(cut, self.chance.draw());
+        }
         host.names.clear();
         host.orders.clear();
         lock(&self.ledger).ends[me].push(Instant::now());
@@ -362,6 +380,9 @@ impl World<'_> {
                     let patience = one_in(&mut self.chance, 6)
                         .then(|| Duration::from_millis(self.chance.below(2000)));
                     tokio::spawn(sending.call(deadline, patience, asked));
+                }
+                9 if self.spools && sending.bytes[8] < 3 && one_in(&mut self.chance, 2) => {
+                    drop(tokio::spawn(sending.send_spooled()));
                 }
                 _ => sending.cast(),
             }
@@ -434,6 +455,11 @@ impl World<'_> {
                 },
             };
             add(&mut self.counts.told, told, 1);
+            add(
+                &mut self.counts.told,
+                "handled again",
+                sent.handled.len().saturating_sub(1) as u64,
+            );
         }
         let testing::Counts { connections, breaks, half_noticed, silences, timed_out, dials_lost } =
             self.network.counts();
@@ -448,7 +474,16 @@ impl World<'_> {
             add(&mut self.counts.faults, what, n);
         }
         self.counts.seconds += begun.elapsed().as_secs();
-        let _ = self.seed;
+    }
+}
+
+/// Opens the spool of a node, once the process before lets go of it.
+async fn open_spool(node: Node, disk: MemDisk) {
+    use strongroom_spool::Disk as _;
+    let dir = Path::new("spool");
+    let _ = disk.create_dir(dir);
+    while let Err(SpoolError::InUse(_)) = node.open_spool(Arc::new(disk.clone()), dir, 64 << 20) {
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -597,6 +632,20 @@ impl Sending {
             lock(&self.ledger).complain(format!("call {number} was answered by something else"));
         }
         self.told(number, Told::Reply(done.map(drop)));
+    }
+
+    async fn send_spooled(mut self) {
+        let (number, bytes) = self.begin(How::Spooled, None);
+        let told = match self.node.send_spooled(self.peer, self.name, bytes).await {
+            Ok(receipt) => match receipt.handled().await {
+                Ok(()) | Err(CallError::Failed(_)) => Told::Fate(Fate::Delivered),
+                // The next process goes on with it.
+                Err(_) => Told::Nothing,
+            },
+            // The disk may have it nevertheless.
+            Err(_) => Told::Cancelled,
+        };
+        self.told(number, told);
     }
 
     fn cast(mut self) {
