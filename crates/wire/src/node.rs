@@ -71,12 +71,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Settings {
             admit: Arc::new(|_| false),
             calls: Bounds { window: 4 << 20, outgoing: 4 << 20 },
             bulk: Bounds { window: 64 << 20, outgoing: 32 << 20 },
-            bulk_connections: 4,
-            bulk_threads: std::thread::available_parallelism().map_or(2, usize::from).min(4),
+            // More than there are cores cost more than they bring.
+            bulk_connections: if cores < 4 { 2 } else { 4 },
+            bulk_threads: cores.min(4),
             records: Records::Own,
             memory: 1 << 30,
             peers_max: 4096,
