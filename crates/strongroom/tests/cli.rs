@@ -294,6 +294,10 @@ fn messages_go_from_node_to_node() {
     assert!(pings.as_array().unwrap().iter().all(|ping| ping["microseconds"].as_u64() > Some(0)));
     let peers = user.json(&[&"wire", &"peers", &to], 0);
     assert_eq!(peers.as_array().unwrap().len(), 4, "each command was a node of its own: {peers}");
+    let metrics = user.run(&[&"wire", &"peers", &to, &"--metrics"]);
+    let metrics = String::from_utf8(metrics.stdout).unwrap();
+    let counted = metrics.lines().filter(|l| l.starts_with("strongroom_wire_held_bytes{peer="));
+    assert_eq!(counted.count(), 5 * 3, "three lanes to each of five nodes: {metrics}");
     // Another joins it, and is a member as soon as both know.
     let mut other = Command::new(env!("CARGO_BIN_EXE_strongroom"))
         .args(["wire", "listen", "--join", to])

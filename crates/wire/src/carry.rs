@@ -176,6 +176,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct LaneState {
     /// Messages that are not yet handed on by the peer, and what they count in bytes.
     pub queued: (usize, u64),
+    /// Bytes of messages that may be begun now.
+    pub credit: u64,
     /// What messages count in bytes that came and are still held.
     pub held: u64,
     /// Messages that came again after they had been handed on.
@@ -256,13 +258,14 @@ impl Lane {
 
     /// How it is now.
     pub fn state(&self) -> LaneState {
-        let queued = {
+        let (queued, credit) = {
             let outbox = lock(&self.0.outbox);
-            (outbox.half.len(), outbox.half.bytes())
+            ((outbox.half.len(), outbox.half.bytes()), outbox.half.credit_left())
         };
         let inbox = lock(&self.0.inbox);
         LaneState {
             queued,
+            credit,
             held: inbox.half.held(),
             duplicates: inbox.half.duplicates(),
             resumes: self.0.resumes.load(Ordering::Relaxed),

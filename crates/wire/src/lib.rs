@@ -50,6 +50,7 @@ pub mod hello;
 mod identity;
 pub mod lane;
 pub mod membership;
+pub mod metrics;
 mod node;
 pub mod path;
 mod peer;

@@ -30,7 +30,7 @@ use crate::pool::Once;
 use crate::service::{CallError, Context, Failure, Names, NotAName, Payload, Registration};
 use crate::spooled::Spooled;
 use crate::threads::{be_patient, be_quick};
-use crate::tls::{self, Admit, Handshake, Session, client_config, server_config};
+use crate::tls::{self, Admit, Handshake, Records, Session, client_config, server_config};
 use crate::{Bounds, Ended, LaneState, NodeId, NodeKey, path, shake};
 
 /// A handshake, the first frames too, takes so long at most.
@@ -63,6 +63,8 @@ pub struct Settings {
     pub bulk_connections: u8,
     /// Threads that move bulk data.
     pub bulk_threads: usize,
+    /// By whom TLS's records are sealed and opened.
+    pub records: Records,
     /// Memory for messages that come, of all peers: bytes that may be under way to this node, or be held by it. A quarter is
     /// for small messages. Beside it each peer may have 64 KiB.
     pub memory: u64,
@@ -72,12 +74,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Settings {
             admit: Arc::new(|_| false),
             calls: Bounds { window: 4 << 20, outgoing: 4 << 20 },
             bulk: Bounds { window: 64 << 20, outgoing: 32 << 20 },
-            bulk_connections: 4,
-            bulk_threads: std::thread::available_parallelism().map_or(2, usize::from).min(4),
+            // More than there are cores cost more than they bring.
+            bulk_connections: if cores < 4 { 2 } else { 4 },
+            bulk_threads: cores.min(4),
+            records: Records::Own,
             memory: 1 << 30,
             peers_max: 4096,
         }
@@ -302,7 +307,7 @@ impl Node {
         // Waiting for a turn counts: whoever fills them all keeps others waiting no longer than a handshake may take.
         timely(async {
             let _permit = node.handshakes.acquire().await.map_err(|_| Ended::Closed)?;
-            let handshake = Handshake::server(node.server.clone())?;
+            let handshake = node.server_handshake()?;
             node.answer(path, handshake, None).await
         })
         .await
@@ -316,14 +321,14 @@ impl Node {
     pub async fn attach(&self, path: Path, peer: NodeId, place: Place) -> Result<(), Ended> {
         let node = &self.0;
         if self.id() > peer {
-            let handshake = Handshake::server(node.server.clone())?;
+            let handshake = node.server_handshake()?;
             return timely(node.answer(path, handshake, Some((peer, place)))).await;
         }
         let peer = node.peer(peer).ok_or(Ended::Refused(Refusal::Closing))?;
-        let config = client_config(&node.key, peer.id)?;
+        let handshake = node.client_handshake(peer.id)?;
         let asked = async {
             let Path { mut stream, kind } = path;
-            let (session, early) = shake(&mut stream, Handshake::client(config)?).await?;
+            let (session, early) = shake(&mut stream, handshake).await?;
             node.ask(&peer, place, Dialled { stream, kind, session, early }).await
         };
         timely(asked).await
@@ -716,6 +721,15 @@ impl Inner {
         }
     }
 
+    fn client_handshake(&self, peer: NodeId) -> Result<Handshake, tls::Error> {
+        let handshake = Handshake::client(client_config(&self.key, peer)?)?;
+        Ok(handshake.with_records(self.settings.records))
+    }
+
+    fn server_handshake(&self) -> Result<Handshake, tls::Error> {
+        Ok(Handshake::server(self.server.clone())?.with_records(self.settings.records))
+    }
+
     fn hello(&self, peer: &Peer, place: Place) -> Hello {
         let message_max = match place {
             Place::Control => 0,
@@ -728,17 +742,14 @@ impl Inner {
 
     /// Opens a connection for a place.
     async fn open(self: &Arc<Self>, peer: &Arc<Peer>, place: Place) -> Result<(), Ended> {
-        let config = client_config(&self.key, peer.id)?;
         let addresses = peer.addresses();
         let mut tries: FuturesUnordered<_> = (addresses.iter().zip(0u32..))
-            .map(|(address, number)| {
-                let config = config.clone();
-                async move {
-                    tokio::time::sleep(STAGGER * number).await;
-                    let Path { mut stream, kind } = self.dial.dial(&peer.id, address).await?;
-                    let (session, early) = shake(&mut stream, Handshake::client(config)?).await?;
-                    Ok::<_, Ended>(Dialled { stream, kind, session, early })
-                }
+            .map(|(address, number)| async move {
+                tokio::time::sleep(STAGGER * number).await;
+                let Path { mut stream, kind } = self.dial.dial(&peer.id, address).await?;
+                let handshake = self.client_handshake(peer.id)?;
+                let (session, early) = shake(&mut stream, handshake).await?;
+                Ok::<_, Ended>(Dialled { stream, kind, session, early })
             })
             .collect();
         let mut failed = Ended::NoWay;

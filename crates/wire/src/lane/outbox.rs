@@ -250,6 +250,11 @@ impl<N> Outbox<N> {
         self.closed
     }
 
+    /// Bytes that may be begun now.
+    pub fn credit_left(&self) -> u64 {
+        self.limit - self.begun
+    }
+
     /// A connection is there.
     pub fn join(&mut self, connection: Connection) {
         self.turns.entry(connection).or_default();

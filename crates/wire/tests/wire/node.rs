@@ -51,6 +51,33 @@ async fn a_call_of_any_size_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_by_rustls_are_as_good() {
+    use strongroom_wire::tls::Records;
+    for [one, other] in [[Records::Rustls, Records::Own], [Records::Rustls, Records::Rustls]] {
+        let start = |seed, records| {
+            let admit: Arc<strongroom_wire::tls::Admit> = Arc::new(|_| true);
+            Node::start(key(seed), Tcp, Settings { admit, records, ..Settings::default() }).unwrap()
+        };
+        let (one, other) = (start(1, one), start(2, other));
+        let _echo = echo(&other);
+        let address = other.listen("127.0.0.1:0").await.unwrap();
+        one.add_peer(other.id(), vec![address.to_string()]);
+        let calls = (0..40usize).map(|n| {
+            let (one, to) = (one.clone(), other.id());
+            let bytes = Bytes::from(vec![n as u8; [0, 10, 100_000, 5 << 20][n % 4]]);
+            tokio::spawn(async move {
+                let reply: Bytes = one.call(to, "echo", bytes.clone(), PATIENCE).await.unwrap();
+                assert!(reply == bytes);
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.unwrap();
+        }
+        other.close();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_hears_what_went_wrong() {
     let (one, other, to) = two().await;
     let fails = |_: Context, (): ()| async { Err::<(), _>(Failure::new("no more paper")) };

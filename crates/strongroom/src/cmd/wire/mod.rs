@@ -28,6 +28,7 @@ const UNDER_WAY: usize = 16;
 const MESSAGE: &str = "strongroom.message";
 const BLOB: &str = "strongroom.blob";
 const PEERS: &str = "strongroom.peers";
+const METRICS: &str = "strongroom.metrics";
 /// Bytes of messages that are kept in a spool.
 const SPOOL_BYTES_MAX: u64 = 4 << 30;
 /// Bytes of a file that is sent as one spooled message.
@@ -142,6 +143,9 @@ pub(crate) struct Ping {
 pub(crate) struct Peers {
     #[command(flatten)]
     to: To,
+    /// Print what it counts, as Prometheus reads it
+    #[arg(long)]
+    metrics: bool,
 }
 
 pub(crate) fn run(cx: &Context, args: Wire) -> Result<Answer, Failure> {
@@ -208,6 +212,11 @@ async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
     let _peers = node
         .register(PEERS, |handling: Handling, (): ()| async move {
             Ok(peers_json(&handling.node).to_string())
+        })
+        .map_err(|e| Failure::internal(&e))?;
+    let _metrics = node
+        .register(METRICS, |handling: Handling, (): ()| async move {
+            Ok(strongroom_wire::metrics::text(&handling.node))
         })
         .map_err(|e| Failure::internal(&e))?;
     spool.open(&node)?;
@@ -378,8 +387,13 @@ async fn ping(cx: &Context, args: Ping) -> Result<Answer, Failure> {
 
 async fn peers(cx: &Context, args: Peers) -> Result<Answer, Failure> {
     let (node, peer) = args.to.connect()?;
+    let name = if args.metrics { METRICS } else { PEERS };
     let told: String =
-        node.call(peer, PEERS, (), Duration::from_secs(10)).await.map_err(unreachable_peer)?;
+        node.call(peer, name, (), Duration::from_secs(10)).await.map_err(unreachable_peer)?;
+    if args.metrics {
+        cx.out.line(told.trim_end())?;
+        return Ok(Answer::Yes);
+    }
     let peers: Value = serde_json::from_str(&told).map_err(|e| Failure::internal(&e))?;
     if cx.out.is_json() {
         cx.out.line(format_args!("{peers:#}"))?;
@@ -444,7 +458,7 @@ fn peers_json(node: &Node) -> Value {
         let lanes = peer.lanes.iter().map(|(name, lane)| {
             json!({
                 "name": name, "queued_messages": lane.queued.0, "queued_bytes": lane.queued.1,
-                "held_bytes": lane.held, "duplicates": lane.duplicates, "resumes": lane.resumes,
+                "held_bytes": lane.held, "credit_bytes": lane.credit, "duplicates": lane.duplicates, "resumes": lane.resumes,
                 "connections": lane.connections,
             })
         });

@@ -188,12 +188,13 @@ fn ring(nodes: u8, workers: u8, rounds: u32) -> Result<Value, Failure> {
         // The next, and the one to which what ends here is acknowledged.
         let next = (at + 1) % count;
         process.ask(&format!("peer {} {}", ids[next], addresses[next]))?;
+        process.ask(&format!("prepare {workers}"))?;
     }
     let (mut walls, mut cpus) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let before = ring.iter_mut().map(|p| p.number("cpu")).sum::<Result<u64, _>>()?;
         for process in &mut ring {
-            process.order(&format!("go {workers}"))?;
+            process.order("go")?;
         }
         let (mut first, mut last) = (u64::MAX, 0u64);
         for process in &mut ring {

@@ -90,6 +90,8 @@ impl Drop for Process {
 struct State {
     /// In a ring: the members in order, and which one this is.
     ring: Mutex<(Vec<NodeId>, usize)>,
+    /// What its workers send.
+    blobs: Mutex<Vec<Bytes>>,
     acknowledged: AtomicU64,
     acknowledgement: Notify,
     bytes: Count,
@@ -146,19 +148,25 @@ fn obey(
             *state.ring.lock().unwrap_or_else(PoisonError::into_inner) = (members, mine);
             Ok("ready".into())
         }
-        ["go", workers] => {
+        ["prepare", workers] => {
             let workers = workers.parse::<u64>().map_err(|e| text(&e))?;
+            let mine = state.ring.lock().unwrap_or_else(PoisonError::into_inner).1;
+            // Each worker has bytes of its own.
+            let blob = || {
+                let mut blob = noise().to_vec();
+                blob[0] = mine as u8;
+                Bytes::from(blob)
+            };
+            *state.blobs.lock().unwrap_or_else(PoisonError::into_inner) =
+                (0..workers).map(|_| blob()).collect();
+            Ok("ready".into())
+        }
+        ["go"] => {
             let (members, mine) = state.ring.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let next = members[(mine + 1) % members.len()];
             state.acknowledged.store(0, Ordering::SeqCst);
-            // Each worker has bytes of its own.
-            let blobs: Vec<Bytes> = (0..workers)
-                .map(|_| {
-                    let mut blob = noise().to_vec();
-                    blob[0] = mine as u8;
-                    Bytes::from(blob)
-                })
-                .collect();
+            let blobs = state.blobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let workers = blobs.len() as u64;
             let begun = clock();
             runtime.block_on(async {
                 for blob in blobs {
