@@ -577,31 +577,25 @@ impl Sending {
     }
 
     /// Sends what comes, one after the other.
-    fn send_in_order(
-        mut self,
-        order: u8,
-        mut waiting: mpsc::UnboundedReceiver<Bytes>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            let mut place = 0;
-            while let Some(bytes) = waiting.recv().await {
-                self.bytes = bytes.into();
-                let (number, bytes) = self.begin(How::InOrder(order, place), None);
-                let sent = match self.plant {
-                    "no-order" => self.node.send(self.peer, self.name, bytes).await,
-                    _ => self.node.send_in_order(self.peer, self.name, &[order], bytes).await,
-                };
-                match sent {
-                    Ok(receipt) => {
-                        place += 1;
-                        let ledger = self.ledger.clone();
-                        tokio::spawn(async move {
-                            let fate = receipt.fate().await;
-                            lock(&ledger).told(number, Told::Fate(fate));
-                        });
-                    }
-                    Err(error) => self.told(number, Told::Refused(error)),
+    async fn send_in_order(mut self, order: u8, mut waiting: mpsc::UnboundedReceiver<Bytes>) {
+        let mut place = 0;
+        while let Some(bytes) = waiting.recv().await {
+            self.bytes = bytes.into();
+            let (number, bytes) = self.begin(How::InOrder(order, place), None);
+            let sent = match self.plant {
+                "no-order" => self.node.send(self.peer, self.name, bytes).await,
+                _ => self.node.send_in_order(self.peer, self.name, &[order], bytes).await,
+            };
+            match sent {
+                Ok(receipt) => {
+                    place += 1;
+                    let ledger = self.ledger.clone();
+                    tokio::spawn(async move {
+                        let fate = receipt.fate().await;
+                        lock(&ledger).told(number, Told::Fate(fate));
+                    });
                 }
+                Err(error) => self.told(number, Told::Refused(error)),
             }
         }
     }
