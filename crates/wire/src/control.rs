@@ -31,7 +31,7 @@ const PINGS_MAX: usize = 1024;
 /// A heartbeat to a peer with which something is under way comes so often.
 pub(crate) const HEARTBEAT_BUSY: Duration = Duration::from_secs(1);
 /// The same to a quiet one; but whoever was asked need not ask.
-pub(crate) const HEARTBEAT_QUIET: Duration = Duration::from_secs(10);
+pub(crate) const HEARTBEAT_QUIET: Duration = Duration::from_secs(15);
 /// A heartbeat that is not answered for so long shows that the path is dead.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(4);
 
@@ -176,7 +176,7 @@ impl Control {
             round_trip: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             stirred: AtomicBool::new(false),
-            // Heartbeats come each second or each ten, as it is: silence means something when one is late that
+            // Heartbeats come each second or each 15, as it is: silence means something when one is late that
             // was to come after the longest pause.
             suspicion: Mutex::new(phi::Detector::new(phi::Settings {
                 first_interval: HEARTBEAT_BUSY,

@@ -5,6 +5,8 @@
 //! cargo test --release -p strongroom-wire --test nodes -- [--seeds N] [--from N] [--plant BUG]
 //! ```
 //!
+//! Connections here give up like TCP's, so that nothing is lost without heartbeats either; those are not tried.
+//!
 //! The gate tries 200 seeds, and that each planted bug is found. A seed fixes the network, the traffic, the faults, and the nodes'
 //! epochs and pauses; not TLS's keys, nor in which order a node sees to what is ready at the same time: a rare failure may
 //! need its seed to be tried more than once.

@@ -243,7 +243,8 @@ async fn nodes_that_dial_each_other_at_once_settle() {
         loop {
             let connections = |node: &Node| node.peers().remove(0).connections;
             let (mine, theirs) = (connections(&one), connections(&other));
-            let agree = mine.len() == 7
+            let bulk = usize::from(Settings::default().bulk_connections);
+            let agree = mine.len() == 3 + bulk
                 && (mine.iter().zip(&theirs)).all(|(m, t)| m.0 == t.0 && m.2 != t.2);
             if agree {
                 break;
