@@ -246,7 +246,7 @@ impl Handshake {
     }
 
     /// Takes whole records off the beginning of `incoming`, as many as the handshake wants. What is left there
-    /// after [`Progress::Done`] comes after it, and is the [`Opener`]'s.
+    /// after [`Progress::Done`] comes after it, and is the [`Opener`](super::Opener)'s.
     ///
     /// # Errors
     /// [`Error::Handshake`] where the peer is not whom we want, or breaks the protocol;
