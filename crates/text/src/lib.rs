@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod conllu;
+pub mod language;
 mod language_code;
 pub mod model;
 mod upos;

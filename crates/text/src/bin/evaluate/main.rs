@@ -2,11 +2,15 @@
 //!
 //! ```text
 //! cargo run --release -p strongroom-text --bin evaluate -- all
+//!     language [--language L]... [FILE.tsv]...
 //!     tag [--gold-tokens] [--language L]... [FILE.conllu[.gz]]...
 //! ```
 
 #[path = "../../data.rs"]
 mod data;
+mod language;
+#[path = "../../lines.rs"]
+mod lines;
 mod tag;
 
 use data::{Options, Result};
@@ -16,7 +20,7 @@ use std::process::ExitCode;
 type Command = fn(&Options) -> Result<()>;
 
 /// What can be evaluated, in the order of `all`.
-const EVALUATORS: &[(&str, Command)] = &[("tag", tag::evaluate)];
+const EVALUATORS: &[(&str, Command)] = &[("language", language::evaluate), ("tag", tag::evaluate)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -2,11 +2,15 @@
 //!
 //! ```text
 //! cargo run --release -p strongroom-text --bin train -- all
+//!     language
 //!     tag|segment [--language L]...
 //! ```
 
 #[path = "../../data.rs"]
 mod data;
+mod language;
+#[path = "../../lines.rs"]
+mod lines;
 mod tag;
 
 use data::{Options, Result};
@@ -18,7 +22,7 @@ use strongroom_text::model::Model;
 type Command = fn(&Options) -> Result<()>;
 
 /// What can be trained, in the order of `all`.
-const TRAINERS: &[(&str, Command)] = &[("tag", tag::train)];
+const TRAINERS: &[(&str, Command)] = &[("language", language::train), ("tag", tag::train)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,7 +47,6 @@ fn run(arguments: &[String]) -> Result<()> {
     wanted.into_iter().try_for_each(|(_, train)| train(&options))
 }
 
-#[expect(dead_code, reason = "no trainer stands yet")]
 /// Writes a model where the library includes it from.
 fn save(model: &Model, variant: &str) -> Result<PathBuf> {
     let language = model.language.map_or("all", |language| language.code());
