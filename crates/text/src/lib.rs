@@ -17,6 +17,7 @@ pub mod conllu;
 pub mod language;
 mod language_code;
 pub mod model;
+pub mod sentiment;
 mod upos;
 
 pub use language_code::Language;

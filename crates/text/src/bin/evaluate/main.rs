@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p strongroom-text --bin evaluate -- all
 //!     language [--language L]... [FILE.tsv]...
+//!     sentiment [--language L]... [FILE.tsv]...
 //!     tag [--gold-tokens] [--language L]... [FILE.conllu[.gz]]...
 //! ```
 
@@ -11,6 +12,9 @@ mod data;
 mod language;
 #[path = "../../lines.rs"]
 mod lines;
+#[path = "../../opinions.rs"]
+mod opinions;
+mod sentiment;
 mod tag;
 
 use data::{Options, Result};
@@ -20,7 +24,8 @@ use std::process::ExitCode;
 type Command = fn(&Options) -> Result<()>;
 
 /// What can be evaluated, in the order of `all`.
-const EVALUATORS: &[(&str, Command)] = &[("language", language::evaluate), ("tag", tag::evaluate)];
+const EVALUATORS: &[(&str, Command)] =
+    &[("language", language::evaluate), ("sentiment", sentiment::evaluate), ("tag", tag::evaluate)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p strongroom-text --bin train -- all
 //!     language
+//!     sentiment
 //!     tag|segment [--language L]...
 //! ```
 
@@ -11,6 +12,9 @@ mod data;
 mod language;
 #[path = "../../lines.rs"]
 mod lines;
+#[path = "../../opinions.rs"]
+mod opinions;
+mod sentiment;
 mod tag;
 
 use data::{Options, Result};
@@ -22,7 +26,8 @@ use strongroom_text::model::Model;
 type Command = fn(&Options) -> Result<()>;
 
 /// What can be trained, in the order of `all`.
-const TRAINERS: &[(&str, Command)] = &[("language", language::train), ("tag", tag::train)];
+const TRAINERS: &[(&str, Command)] =
+    &[("language", language::train), ("sentiment", sentiment::train), ("tag", tag::train)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
