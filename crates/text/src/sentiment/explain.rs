@@ -5,7 +5,7 @@
 
 use super::rules::Ruling;
 use super::scan::{Kind, Scanned};
-use super::{Analyser, Scratch, Sentiment, passages};
+use super::{Analyser, Scratch, Sentiment, passages, sentiment};
 use std::ops::Range;
 
 /// Passages of a text that are explained at most; the rest is judged without.
@@ -91,7 +91,7 @@ impl Analyser {
                 let range = first.bytes.start..last.bytes.end;
                 if !reasons.is_empty() {
                     reasons.sort_by_key(|reason| reason.range.start);
-                    let sentiment = self.sentiment(self.logits(rules, &mut clause));
+                    let sentiment = sentiment(self.shares(rules, &mut clause));
                     chunks.push(Chunk { range, sentiment, reasons });
                 }
             }
@@ -101,11 +101,11 @@ impl Analyser {
 
     /// Takes parts out of a passage, one after the other, and tells what that does.
     fn reasons(&self, rules: Option<&Ruling>, scanned: &mut Scanned, reasons: &mut Vec<Reason>) {
-        let whole = self.sentiment(self.logits(rules, &mut scanned.clone())).score;
+        let whole = sentiment(self.shares(rules, &mut scanned.clone())).score;
         for tokens in parts(rules, scanned).into_iter().take(PARTS_MAX) {
             let mut without = scanned.clone();
             without.tokens.drain(tokens.clone());
-            let effect = whole - self.sentiment(self.logits(rules, &mut without)).score;
+            let effect = whole - sentiment(self.shares(rules, &mut without)).score;
             if effect.abs() >= EFFECT_MIN {
                 let tokens = &scanned.tokens[tokens];
                 let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { continue };
@@ -168,4 +168,55 @@ fn beginning(scanned: &Scanned, at: usize, free: usize) -> usize {
         entry.is_some_and(|entry| entry.role() != super::lexicon::Role::None)
     };
     (from..at).find(acts).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Label, analyser};
+    use super::*;
+    use crate::Language;
+
+    fn reasons(text: &str) -> Vec<(&str, f32)> {
+        let reasons = analyser(Language::En).explain(text, None, &mut Scratch::default());
+        reasons.into_iter().map(|reason| (&text[reason.range], reason.effect)).collect()
+    }
+
+    #[test]
+    fn what_turns_and_strengthens_a_word_belongs_to_its_reason() {
+        let found = reasons("The room was not very good, but we loved the breakfast.");
+        let effect =
+            |part: &str| found.iter().find(|(text, _)| *text == part).map(|(_, effect)| *effect);
+        assert!(effect("not very good").unwrap() < -0.1, "{found:?}");
+        assert!(effect("loved").unwrap() > 0.1, "{found:?}");
+        assert!(found.windows(2).all(|pair| pair[0].1.abs() >= pair[1].1.abs()));
+    }
+
+    #[test]
+    fn nothing_is_made_up() {
+        assert_eq!(reasons("The train leaves at nine."), []);
+        assert_eq!(reasons(""), []);
+    }
+
+    #[test]
+    fn phrases_are_judged_one_by_one() {
+        let text = "The staff were wonderful, the bathroom was disgusting. We left on Monday.";
+        let chunks = analyser(Language::En).chunks(text, None, &mut Scratch::default());
+        let found: Vec<_> =
+            chunks.iter().map(|c| (&text[c.range.clone()], c.sentiment.label)).collect();
+        assert_eq!(
+            found,
+            [
+                ("The staff were wonderful", Label::Positive),
+                ("the bathroom was disgusting", Label::Negative)
+            ]
+        );
+    }
+
+    #[test]
+    fn offsets_hold_in_later_passages() {
+        let text =
+            "Nothing is said here of anything at all. ".repeat(30) + "It was a wonderful day.";
+        let found = analyser(Language::En).explain(&text, None, &mut Scratch::default());
+        assert!(found.iter().any(|reason| &text[reason.range.clone()] == "wonderful"), "{found:?}");
+    }
 }

@@ -115,6 +115,21 @@ pub struct Lexicon {
     entries: Vec<Entry>,
     /// The longest beginning, in characters.
     beginning_chars_max: usize,
+    /// A bit for each of [`SEEN_BITS`] kinds of keys: most words that are not here are known by it alone.
+    seen: Vec<u64>,
+}
+
+/// Few enough for the nearest memory, many enough to be mostly 0.
+const SEEN_BITS: usize = 1 << 17;
+
+/// The bits of some keys.
+fn seen(keys: &[u32]) -> Vec<u64> {
+    let mut seen = vec![0; SEEN_BITS / 64];
+    for key in keys.iter().filter(|key| **key != 0) {
+        let bit = *key as usize % SEEN_BITS;
+        seen[bit / 64] |= 1 << (bit % 64);
+    }
+    seen
 }
 
 /// A word, or with a star the beginning of words.
@@ -133,6 +148,7 @@ impl Lexicon {
             keys: vec![0; 1 << bits],
             entries: vec![Entry::default(); 1 << bits],
             beginning_chars_max: beginnings.max().unwrap_or(0),
+            seen: Vec::new(),
         };
         for (word, beginning, entry) in words {
             let hash = key_of(scan::hash(word), *beginning);
@@ -140,6 +156,7 @@ impl Lexicon {
             lexicon.keys[place] = key(hash);
             lexicon.entries[place] = *entry;
         }
+        lexicon.seen = seen(&lexicon.keys);
         lexicon
     }
 
@@ -171,6 +188,10 @@ impl Lexicon {
     }
 
     fn get(&self, hash: u64) -> Option<Entry> {
+        let bit = key(hash) as usize % SEEN_BITS;
+        if self.seen[bit / 64] >> (bit % 64) & 1 == 0 {
+            return None;
+        }
         let place = self.place(hash);
         (self.keys[place] != 0).then(|| self.entries[place])
     }
@@ -204,7 +225,8 @@ impl Lexicon {
             values: std::array::from_fn(|list| row[list] as i8),
             class: row[LISTS],
         });
-        Ok(Lexicon { bits, keys, entries: entries.collect(), beginning_chars_max })
+        let seen = seen(&keys);
+        Ok(Lexicon { bits, keys, entries: entries.collect(), beginning_chars_max, seen })
     }
 
     /// Adds it to the body of a model.
@@ -221,4 +243,54 @@ impl Lexicon {
 /// What a place tells of the word that is there.
 fn key(hash: u64) -> u32 {
     (hash as u32).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lexicon() -> Lexicon {
+        let word = |text: &str, beginning, value: f32| {
+            let mut entry = Entry { class: 3, ..Entry::default() };
+            entry.set(6, value);
+            (text.chars().collect::<Vec<_>>(), beginning, entry)
+        };
+        Lexicon::new(&[
+            word("good", false, 0.8),
+            word("go", true, 0.1),
+            word("goodn", true, 0.5),
+            word("جميل", false, 0.9),
+        ])
+    }
+
+    #[test]
+    fn the_word_comes_before_its_longest_beginning() {
+        let lexicon = lexicon();
+        let check = |word: &str, language, expected: Option<f32>| {
+            let word: Vec<char> = word.chars().collect();
+            let found = lexicon.find(&word, language).and_then(|entry| entry.value(6));
+            assert_eq!(found, expected, "{word:?}");
+        };
+        check("good", Language::En, Some(0.8));
+        check("goodness", Language::En, Some(0.5));
+        check("goods", Language::En, Some(0.1));
+        check("g", Language::En, None);
+        check("bad", Language::En, None);
+        check("", Language::En, None);
+        check("والجميل", Language::Ar, Some(0.9));
+        check("والجميل", Language::En, None);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut body = Vec::new();
+        lexicon().write(&mut body);
+        assert_eq!(Lexicon::read(&mut Reader::new(&body)).unwrap(), lexicon());
+        for end in 0..body.len() {
+            assert!(Lexicon::read(&mut Reader::new(&body[..end])).is_err(), "cut at {end}");
+        }
+        let places = 1 << body[0];
+        body[2..2 + 4 * places].fill(1);
+        assert!(Lexicon::read(&mut Reader::new(&body)).is_err(), "a full table is refused");
+    }
 }

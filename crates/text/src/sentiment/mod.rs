@@ -23,7 +23,7 @@ pub mod tables;
 pub use explain::{Chunk, Reason};
 
 use crate::Language;
-use crate::model::{Error, Model};
+use crate::model::{Card, Error, Model};
 use features::{Sink, features};
 use rules::Ruling;
 use scan::{Kind, Scanned};
@@ -122,6 +122,15 @@ pub fn analyser(language: Language) -> &'static Analyser {
     })
 }
 
+/// The card of the model of a language, and the bytes that it takes.
+///
+/// # Errors
+/// Where it cannot be read, which a test rules out.
+pub fn card(language: Language) -> Result<(usize, Card), Error> {
+    let bytes = MODELS[language.index()];
+    Ok((bytes.len(), Model::card(bytes)?))
+}
+
 impl Analyser {
     /// From tables, before they are built in.
     pub fn new(language: Language, tables: Tables) -> Analyser {
@@ -148,15 +157,18 @@ impl Analyser {
                 &self.tables.lexicon,
             );
             let weight = (scratch.scanned.tokens.len() as f32).max(1.0);
-            let logits = self.logits(rules, &mut scratch.scanned);
-            sums.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += weight * logit);
+            let shares = self.shares(rules, &mut scratch.scanned);
+            sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += weight * share);
             words += weight;
         }
-        self.sentiment(sums.map(|sum| sum / f32::max(words, 1.0)))
+        match words > 0.0 {
+            true => sentiment(sums.map(|sum| sum / words)),
+            false => sentiment([1.0 / LABELS as f32; LABELS]),
+        }
     }
 
-    /// Logarithms of odds of the labels of what was scanned.
-    fn logits(&self, rules: Option<&Ruling>, scanned: &mut Scanned) -> [f32; LABELS] {
+    /// How likely each label is for what was scanned.
+    fn shares(&self, rules: Option<&Ruling>, scanned: &mut Scanned) -> [f32; LABELS] {
         let mut ruled = 0.0;
         if let Some(rules) = rules {
             for found in rules.find(scanned) {
@@ -172,20 +184,10 @@ impl Analyser {
         let ruled = ruled * RULE_WEIGHT / self.tables.sharpness.max(0.1);
         logits[Label::Positive as usize] += ruled;
         logits[Label::Negative as usize] -= ruled;
-        logits
-    }
-
-    fn sentiment(&self, logits: [f32; LABELS]) -> Sentiment {
         let most = logits.iter().copied().fold(f32::MIN, f32::max);
         let shares = logits.map(|logit| libm::expf((logit - most) * self.tables.sharpness));
         let all: f32 = shares.iter().sum();
-        let [against, neither, for_it] = shares.map(|share| share / all);
-        let (label, confidence) = match neither >= against && neither >= for_it {
-            true => (Label::Neutral, neither),
-            false if against > for_it => (Label::Negative, against),
-            false => (Label::Positive, for_it),
-        };
-        Sentiment { label, score: for_it - against, confidence }
+        shares.map(|share| share / all)
     }
 
     /// Shows all features of a text's first passage to `sink`: for training.
@@ -201,6 +203,16 @@ impl Analyser {
             features(scanned, sink);
         }
     }
+}
+
+/// What the likelihoods of the labels come to.
+fn sentiment([against, neither, for_it]: [f32; LABELS]) -> Sentiment {
+    let (label, confidence) = match neither >= against && neither >= for_it {
+        true => (Label::Neutral, neither),
+        false if against > for_it => (Label::Negative, against),
+        false => (Label::Positive, for_it),
+    };
+    Sentiment { label, score: for_it - against, confidence }
 }
 
 /// The normal form of each word of a text.
@@ -237,4 +249,116 @@ fn passages(text: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
         start = passage.end;
         Some(passage)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn judge(text: &str, language: Language) -> Sentiment {
+        analyser(language).judge(text, None, &mut Scratch::default())
+    }
+
+    #[test]
+    fn praise_and_blame_are_told_in_each_language() {
+        use Language::*;
+        let rows = [
+            (
+                En,
+                "I love this place, the food is amazing!",
+                "Terrible service, I will never come back.",
+            ),
+            (Ar, "هذا رائع جدا، احبه", "خدمة سيئة جدا ومقرفة"),
+            (Zh, "房间很干净，服务非常好，很满意", "太差了，非常失望，再也不来了"),
+            (
+                De,
+                "Ein wunderbarer Abend, ich bin so glücklich!",
+                "Das ist echt scheiße, ich bin so enttäuscht.",
+            ),
+            (Fr, "J'adore ce film, il est magnifique !", "Quelle honte, c'est vraiment nul."),
+            (Es, "Me encanta, es una maravilla", "Qué asco, es horrible y una vergüenza"),
+            (It, "Che meraviglia, sono felicissima!", "Che schifo, una vergogna totale."),
+            (Ru, "Обожаю этот фильм, он прекрасный!", "Ужасный день, всё бесит, ненавижу."),
+            (Pl, "Uwielbiam ten film, jest wspaniały!", "Okropne miejsce, nienawidzę tego."),
+            (Pt, "Adorei, foi maravilhoso, muito obrigada!", "Que nojo, péssimo, odeio isso."),
+        ];
+        for (language, praise, blame) in rows {
+            let (praise, blame) = (judge(praise, language), judge(blame, language));
+            assert!(praise.label == Label::Positive && praise.score > 0.2, "{language} {praise:?}");
+            assert!(blame.label == Label::Negative && blame.score < -0.2, "{language} {blame:?}");
+        }
+    }
+
+    #[test]
+    fn not_turns_and_very_strengthens() {
+        let score = |text| judge(text, Language::En).score;
+        assert!(score("The food was good") > score("The food was not good") + 0.3);
+        assert!(score("The food was very good") > score("The food was a little good"));
+    }
+
+    #[test]
+    fn a_long_text_is_the_mean_of_its_passages() {
+        let praise = "I love this place, the food is amazing! ".repeat(200);
+        let blame = "Terrible service, I will never come back. ".repeat(200);
+        let [one, other, both] = [praise.clone(), blame.clone(), praise + &blame]
+            .map(|text| judge(&text, Language::En).score);
+        assert!(one > 0.5 && other < -0.5 && both.abs() < 0.4, "{one} {other} {both}");
+    }
+
+    #[test]
+    fn an_empty_text_says_nothing() {
+        for text in ["", " \n", "\u{200b}"] {
+            let found = judge(text, Language::En);
+            assert!(found.score.abs() < 0.5 && found.confidence < 0.9, "{text:?} {found:?}");
+        }
+        assert_eq!(judge("", Language::De).score, 0.0);
+    }
+
+    #[test]
+    fn all_models_are_of_their_language() {
+        for language in Language::ALL {
+            let model = Model::read(MODELS[language.index()]).unwrap();
+            assert_eq!(
+                (model.kind, model.language),
+                (crate::model::Kind::Sentiment, Some(language))
+            );
+            let (bytes, card) = card(language).unwrap();
+            assert!(bytes > 400_000 && card == model.card && card.sources.len() > 20);
+            assert!(!card.non_commercial(), "there is no variant without such sources");
+        }
+    }
+
+    #[test]
+    fn passages_cover_a_text_and_end_with_sentences() {
+        let text = "A sentence of some length stands here. ".repeat(30);
+        let found: Vec<_> = passages(&text).collect();
+        assert!(found.len() > 1 && found.iter().all(|p| p.len() <= PASSAGE_BYTES_MAX));
+        assert!(found[..found.len() - 1].iter().all(|p| text[p.clone()].ends_with('.')));
+        assert_eq!(passages(&"\u{1f600}".repeat(5000)).map(|p| p.len()).sum::<usize>(), 20_000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_an_answer(text in "(\\PC|[\u{300}-\u{36f}@#:D)(/'’w.!ه]){0,60}", at in 0usize..10) {
+            let analyser = analyser(Language::ALL[at]);
+            let mut scratch = Scratch::default();
+            let found = analyser.judge(&text, None, &mut scratch);
+            prop_assert!((-1.0..=1.0).contains(&found.score) && (0.3..=1.0).contains(&found.confidence));
+            for chunk in analyser.chunks(&text, None, &mut scratch) {
+                prop_assert!(text.get(chunk.range.clone()).is_some());
+                prop_assert!(chunk.reasons.iter().all(|r| chunk.range.start <= r.range.start && r.range.end <= chunk.range.end));
+            }
+        }
+
+        #[test]
+        fn passages_cover_any_text(text in "(\\PC|[ .\\n。]){0,3000}") {
+            let mut at = 0;
+            for passage in passages(&text) {
+                prop_assert!(passage.start == at && !passage.is_empty());
+                at = passage.end;
+            }
+            prop_assert_eq!(at, text.len());
+        }
+    }
 }

@@ -507,3 +507,161 @@ impl Places {
         &mut self.places[place].1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Label, Scratch, analyser};
+    use super::*;
+
+    fn rule(kind: Kind, text: &str, score: f32) -> Rule {
+        Rule { kind, text: text.to_owned(), score, language: None }
+    }
+
+    fn book(rules: &[Rule]) -> Book {
+        let mut book = Book::default();
+        for rule in rules {
+            book.add(rule.clone()).unwrap();
+        }
+        book.commit();
+        book
+    }
+
+    fn found(book: &Book, text: &str, lemmas: &[Lemma]) -> Vec<(String, f32)> {
+        let matcher = Matcher::new(book, Language::En);
+        let mut scanned = Scanned::default();
+        scanned.split(text, 0, Language::En);
+        let matches = Ruling { matcher: &matcher, lemmas }.find(&scanned).into_iter();
+        let text = |m: &Match| {
+            let tokens = &scanned.tokens[m.tokens.clone()];
+            text[tokens[0].bytes.start..tokens[tokens.len() - 1].bytes.end].to_owned()
+        };
+        matches.map(|m| (text(&m), m.score)).collect()
+    }
+
+    #[test]
+    fn phrases_come_before_lemmas_and_lemmas_before_prefixes() {
+        let book = book(&[
+            rule(Kind::Phrase, "Killer Feature", 0.9),
+            rule(Kind::Phrase, "killer feature set", 0.7),
+            rule(Kind::Lemma, "bug", -0.5),
+            rule(Kind::Prefix, "kill", -0.8),
+            rule(Kind::Prefix, "ki", -0.1),
+        ]);
+        let lemmas = [Lemma { bytes: 38..42, lemma: "bug" }];
+        let text = "A KILLER feature, killers, kin; and a bugs killer feature set";
+        let expected = [
+            ("KILLER feature", 0.9),
+            ("killers", -0.8),
+            ("kin", -0.1),
+            ("bugs", -0.5),
+            ("killer feature set", 0.7),
+        ];
+        let expected = expected.map(|(text, score)| (text.to_owned(), score));
+        assert_eq!(found(&book, text, &lemmas), expected);
+        assert_eq!(found(&book, "bugs bug", &[]), [("bug".to_owned(), -0.5)]);
+    }
+
+    #[test]
+    fn a_rule_replaces_the_opinion_of_the_model() {
+        let judge = |book: &Book, text| {
+            let matcher = Matcher::new(book, Language::En);
+            let ruling = Ruling { matcher: &matcher, lemmas: &[] };
+            analyser(Language::En).judge(text, Some(&ruling), &mut Scratch::default())
+        };
+        let text = "This phone has a sick display";
+        let (without, with) = (book(&[]), book(&[rule(Kind::Phrase, "sick display", 1.0)]));
+        assert!(judge(&without, text).score < judge(&with, text).score - 0.3);
+        assert_eq!(judge(&with, text).label, Label::Positive);
+        assert!(
+            judge(&with, "This phone has not a sick display").score
+                < judge(&with, text).score - 0.5
+        );
+        let silent = book(&[rule(Kind::Lemma, "terrible", 0.0)]);
+        assert!(
+            judge(&silent, "terrible").score.abs() < judge(&without, "terrible").score.abs() / 2.0
+        );
+    }
+
+    #[test]
+    fn changes_hold_together_once_they_are_committed() {
+        let mut book = book(&[rule(Kind::Lemma, "good", 0.5)]);
+        let (first, _) = book.list().next().map(|(id, rule)| (id, rule.clone())).unwrap();
+        let added = book.add(rule(Kind::Lemma, "bad", -0.5)).unwrap();
+        book.delete(first).unwrap();
+        assert!(matches!(book.delete(first), Err(Error::Unknown { .. })), "deleted twice");
+        assert_eq!((book.list().count(), book.waiting().len(), book.revision()), (1, 2, 1));
+        assert_eq!(found(&book, "good bad", &[]), [("good".to_owned(), 0.5)]);
+        assert_eq!(book.commit(), 2);
+        assert_eq!(book.list().map(|(id, _)| id).collect::<Vec<_>>(), [added]);
+        assert_eq!(found(&book, "good bad", &[]), [("bad".to_owned(), -0.5)]);
+        assert_eq!(book.commit(), 2, "nothing to commit");
+    }
+
+    #[test]
+    fn a_book_is_one_file_and_the_newer_one_holds() {
+        let mut one =
+            book(&[Rule { language: Some(Language::De), ..rule(Kind::Phrase, "sehr gut", 1.0) }]);
+        one.add(rule(Kind::Prefix, "gut", 0.1)).unwrap();
+        let json = one.to_json().unwrap();
+        assert_eq!(Book::from_json(json.as_bytes()).unwrap(), one);
+        assert!(
+            Matcher::new(&one, Language::En).is_empty()
+                && !Matcher::new(&one, Language::De).is_empty()
+        );
+        let mut two = one.clone();
+        two.commit();
+        assert_eq!(one.clone().newer(two.clone()), two);
+        assert_eq!(two.clone().newer(one.clone()), two);
+        let mut other = one.clone();
+        other.add(rule(Kind::Prefix, "schlecht", -0.1)).unwrap();
+        assert_eq!(one.clone().newer(other.clone()), other.newer(one));
+    }
+
+    #[test]
+    fn what_could_never_match_is_refused() {
+        let mut book = Book::default();
+        let rows = [
+            (rule(Kind::Phrase, "", 0.1), "no words"),
+            (rule(Kind::Phrase, " \u{200b}", 0.1), "no words"),
+            (rule(Kind::Phrase, "@name", 0.1), "no words"),
+            (rule(Kind::Phrase, &"a b ".repeat(10), 0.1), "too many words"),
+            (rule(Kind::Phrase, &"a".repeat(300), 0.1), "300 bytes"),
+            (rule(Kind::Lemma, "two words", 0.1), "more than one word"),
+            (rule(Kind::Prefix, "x", 0.1), "too short"),
+            (rule(Kind::Lemma, "word", 1.5), "from -1 to 1"),
+            (rule(Kind::Lemma, "word", f32::NAN), "from -1 to 1"),
+        ];
+        for (rule, expected) in rows {
+            let error = book.add(rule).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let refused = |json: &str, expected: &str| {
+            let error = Book::from_json(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        refused("{}", "cannot be read");
+        refused(r#"{"version":2,"revision":0,"next":1,"rules":{}}"#, "version 2");
+        let bad = r#"{"version":1,"revision":0,"next":1,"rules":{"7":{"kind":"lemma","text":"a","score":9}}}"#;
+        refused(bad, "score is 9");
+    }
+
+    #[test]
+    fn a_full_book_takes_no_more() {
+        let mut full = book(&[]);
+        for i in 0..RULES_MAX {
+            full.add(rule(
+                Kind::Phrase,
+                &format!("w{}y{}y{} phrase", i % 100, i / 100 % 100, i / 10_000),
+                0.5,
+            ))
+            .unwrap();
+        }
+        assert!(matches!(full.add(rule(Kind::Lemma, "x", 0.1)), Err(Error::Full)));
+        full.commit();
+        assert!(matches!(full.add(rule(Kind::Lemma, "x", 0.1)), Err(Error::Full)));
+        let matcher = Matcher::new(&full, Language::En);
+        assert_eq!(matcher.phrases.iter().flatten().count(), RULES_MAX);
+        let json = full.to_json().unwrap();
+        assert_eq!(Book::from_json(json.as_bytes()).unwrap(), full);
+    }
+}

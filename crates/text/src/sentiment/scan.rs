@@ -342,3 +342,57 @@ pub(crate) fn join(hash: u64, number: u64) -> u64 {
 pub(crate) fn hash(chars: &[char]) -> u64 {
     chars.iter().fold(START, |hash, c| join(hash, u64::from(*c)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, language: Language, expected: &[&str]) {
+        let mut scanned = Scanned::default();
+        scanned.split(text, 0, language);
+        let found: Vec<String> = scanned
+            .tokens
+            .iter()
+            .map(|t| scanned.chars[t.chars.clone()].iter().collect())
+            .collect();
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn words_emoji_and_signs_are_taken_apart_and_made_alike() {
+        use Language::{Ar, En, Fr, Zh};
+        check("SOOOO good!!!!! 😀😀", En, &["soo", "good", "!!!", "😀", "😀"]);
+        check(
+            "I don’t know @user http://t.co/x #TopStory",
+            En,
+            &["i", "don't", "know", "", "", "topstory"],
+        );
+        check("l'été, e\u{301}te\u{301}", Fr, &["l", "été", ",", "été"]);
+        check("أحبّ المكتبةَ", Ar, &["احب", "المكتبه"]);
+        check("很好 iPhone", Zh, &["很", "好", "iphone"]);
+        check(":-) :D <3 =( 100 ﬁne ＯＫ", En, &[":-)", ":d", "<", "0", "=(", "0", "fne", "ok"]);
+    }
+
+    #[test]
+    fn what_not_and_very_do_ends_with_the_clause() {
+        let lexicon = Lexicon::new(&[
+            ("not".chars().collect(), false, Entry { class: 250, ..Entry::default() }),
+            ("very".chars().collect(), false, Entry { class: 251, ..Entry::default() }),
+        ]);
+        let mut scanned = Scanned::default();
+        scanned.read("not a very good one here, good", 7, Language::En, &lexicon);
+        let turned: Vec<bool> = scanned.tokens.iter().map(|t| t.turned).collect();
+        assert_eq!(turned, [false, true, true, true, true, false, false, false]);
+        assert!(scanned.tokens[3].degree > 1.0 && scanned.tokens[4].degree == 1.0);
+        assert_eq!(scanned.tokens[0].bytes, 7..10);
+    }
+
+    #[test]
+    fn a_flood_costs_little() {
+        let mut scanned = Scanned::default();
+        scanned.split(&("a".to_owned() + &"\u{301}".repeat(100_000)), 0, Language::En);
+        assert_eq!((scanned.tokens.len(), scanned.chars.len()), (1, 1));
+        scanned.split(&"x".repeat(100_000), 0, Language::En);
+        assert!(scanned.chars.len() <= 1 + WORD_CHARS_MAX);
+    }
+}

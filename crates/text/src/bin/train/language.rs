@@ -189,7 +189,11 @@ fn running(
             false => drop(texts.insert(line)),
         }
     }
-    sources.extend(data::files("lid", language.code())?.into_iter().map(|file| file.source));
+    sources.extend(data::files("lid", language.code())?.into_iter().map(|file| Source {
+        // These files hold lines of all treebanks; those under such terms are barred where the model is to be free.
+        non_commercial: !free && file.source.licence.contains("NC"),
+        ..file.source
+    }));
     apart.retain(|line| !held.contains(&lines::normal(line)));
     let kept: BTreeSet<String> = apart.iter().map(|line| lines::normal(line)).collect();
     texts.retain(|text| {
@@ -306,9 +310,9 @@ fn gradient(sums: &[f32; WIDTH], column: usize) -> [f32; WIDTH] {
 /// How often each language has each word.
 fn counts(texts: &Texts) -> Vec<[f32; COLUMNS]> {
     let mut counts = vec![[0.0; COLUMNS]; texts.words.len()];
-    for column in 0..COLUMNS {
-        texts.running[column].iter().for_each(|word| counts[*word as usize][column] += 1.0);
-        texts.listed[column].iter().for_each(|word| counts[*word as usize][column] += LISTED_COUNT);
+    for (column, (running, listed)) in texts.running.iter().zip(&texts.listed).enumerate() {
+        running.iter().for_each(|word| counts[*word as usize][column] += 1.0);
+        listed.iter().for_each(|word| counts[*word as usize][column] += LISTED_COUNT);
     }
     counts
 }
@@ -350,9 +354,9 @@ fn tables(
         }
         let often = |k: usize| counts[*word as usize][k] / texts.running[k].len() as f32;
         let most = (0..COLUMNS).map(often).fold(0.0, f32::max);
-        for k in 0..COLUMNS {
+        for (k, listed) in texts.listed.iter().enumerate() {
             let seen = counts[*word as usize][k] >= 2.0 && often(k) > KNOWN_BESIDE * most;
-            if seen || texts.listed[k].contains(word) {
+            if seen || listed.contains(word) {
                 weights[COLUMNS] |= 1 << k;
             }
         }

@@ -8,7 +8,7 @@
 
 mod lists;
 
-use crate::data::{File, Options, Part, Result};
+use crate::data::{self, File, Options, Part, Result};
 use crate::lines::Lot;
 use crate::opinions::{self, Answers, Set};
 use std::collections::BTreeMap;
@@ -21,25 +21,21 @@ use strongroom_text::sentiment::{Analyser, Label, Scratch};
 const SEED: u64 = 1;
 const PARTS: usize = 5;
 /// Passes over all texts.
-const EPOCHS: usize = 6;
+const EPOCHS: usize = 8;
 /// The first step; it falls to nothing in equal measure.
 const STEP: f32 = 0.3;
 /// The penalty on squares of weights.
 const PENALTY: f32 = 5e-5;
 /// Texts of sets that the figures are not for count so much.
-const BESIDE: f32 = 0.3;
+const BESIDE: f32 = 0.5;
 /// Of larger sets in two labels only one text in so many is taken.
 const TWO_LABELS_ONE_IN: usize = 4;
 /// What values of features are multiplied by for shared weights, those of a language, and those of a set.
-const SHARES: [f32; 3] = [0.7, 0.8, 0.5];
+const SHARES: [f32; 3] = [0.85, 0.8, 0.5];
 /// Features of fewer texts are left out.
 const TEXTS_MIN: u32 = 2;
 /// A feature that stands in more than this share of texts counts as in all.
 const COMMON: f32 = 0.3;
-
-fn knob(name: &str, default: f32) -> f32 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
 
 pub(crate) fn train(_: &Options) -> Result<()> {
     let lexicons: Vec<_> = Language::ALL.into_iter().map(lists::lexicon).collect::<Result<_>>()?;
@@ -50,24 +46,27 @@ pub(crate) fn train(_: &Options) -> Result<()> {
             Analyser::new(language, Tables { lexicon: lexicon.clone(), ..Tables::default() })
         })
         .collect();
-    let sets = opinions::sets(&Language::ALL, Part::Train)?;
+    let mut sets = opinions::sets(&Language::ALL, Part::Train)?;
+    sets.extend(plain()?);
     let texts = Texts::new(&sets, &analysers);
     let judged = cross_validate(&texts);
     let sharpness = sharpness(&texts, &judged);
     let figures = figures(&texts, &judged);
     for (name, value) in &figures {
-        eprintln!("{name} {value}");
+        println!("{name}: {value}");
     }
-    eprintln!("sharpness {sharpness}");
+    println!("sharpness: {sharpness}");
     let learned = learn(&texts, None);
-    for (language, (lexicon, lists)) in Language::ALL.into_iter().zip(lexicons) {
+    let lists = lexicons.iter().flat_map(|(_, files)| files);
+    let files: Vec<&File> = sets.iter().map(|set| &set.file).chain(lists).collect();
+    for (language, (lexicon, _)) in Language::ALL.into_iter().zip(&lexicons) {
         let (step, rows, dense) = learned.of_language(&texts, language);
+        let lexicon = lexicon.clone();
         let tables = Tables { lexicon, rows, step, dense, sharpness };
-        let own = sets.iter().filter(|set| set.language == language).map(|set| set.file.clone());
         let model = Model {
             kind: Kind::Sentiment,
             language: Some(language),
-            card: card(language, own.chain(lists), &figures),
+            card: card(language, &files, &figures),
             body: tables.write(),
         };
         crate::save(&model, "")?;
@@ -75,12 +74,25 @@ pub(crate) fn train(_: &Options) -> Result<()> {
     Ok(())
 }
 
-fn card(
-    language: Language,
-    files: impl Iterator<Item = File>,
-    figures: &BTreeMap<String, f64>,
-) -> Card {
-    let mut sources: Vec<Source> = files.map(|file| file.source).collect();
+/// Chinese sentences of an encyclopedia, taken for neutral: the Chinese sets have no neutral texts.
+fn plain() -> Result<Vec<Set>> {
+    let language = Language::Zh;
+    let files = data::files("pos", language.code())?.into_iter();
+    let files = files.filter(|file| file.part == Part::Train && file.set() == "gsdsimp");
+    files
+        .map(|file| {
+            let texts =
+                data::treebank(&file.path)?.into_iter().filter_map(|sentence| sentence.text);
+            let rows = texts.map(|text| (Label::Neutral, text)).collect();
+            Ok(Set { language, file, rows })
+        })
+        .collect()
+}
+
+fn card(language: Language, files: &[&File], figures: &BTreeMap<String, f64>) -> Card {
+    let mut sources: Vec<Source> = files.iter().map(|file| file.source.clone()).collect();
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    sources.dedup();
     sources.push(Source {
         path: "lexicon/polarity.tsv of this crate".to_owned(),
         name: "words that speak for or against, in ten languages".to_owned(),
@@ -97,7 +109,7 @@ fn card(
             "There is no labelled Polish text: word lists and shared weights only.".to_owned(),
         ),
         Language::Zh => {
-            notes.push("Chinese texts for learning are reviews, none of them neutral.".to_owned())
+            notes.push("Chinese texts for learning are reviews; what is neutral was learned from an encyclopedia.".to_owned())
         }
         _ => {}
     }
@@ -109,7 +121,10 @@ fn card(
 struct Text {
     language: usize,
     set: usize,
-    benchmark: bool,
+    /// Whether figures are for texts of this set.
+    measured: bool,
+    /// Whether the set is the main one of its language, and has no weights of its own.
+    main: bool,
     two_labels: bool,
     part: usize,
     label: Label,
@@ -156,8 +171,8 @@ impl Texts {
         let mut scratch = Scratch::default();
         for (number, set) in sets.iter().enumerate() {
             let two_labels = set.has_two_labels();
-            let large = two_labels && set.language == Language::Zh;
-            let every = if large { TWO_LABELS_ONE_IN } else { 1 };
+            let chinese = set.language == Language::Zh;
+            let every = if two_labels && chinese { TWO_LABELS_ONE_IN } else { 1 };
             for (at, (label, text)) in set.rows.iter().enumerate().step_by(every) {
                 let mut taken = Taken::default();
                 analysers[set.language.index()].features(text, &mut scratch, &mut taken);
@@ -170,9 +185,10 @@ impl Texts {
                 texts.push(Text {
                     language: set.language.index(),
                     set: number,
-                    benchmark: set.is_benchmark()
-                        || matches!(set.language, Language::Ru | Language::Zh),
-                    two_labels,
+                    measured: set.is_benchmark(),
+                    main: set.is_benchmark() || matches!(set.language, Language::Ru | Language::Zh),
+                    // For Chinese there are neutral texts apart from these sets.
+                    two_labels: two_labels && !chinese,
                     part: at % PARTS,
                     label: *label,
                     rows: rows.into_iter().collect(),
@@ -250,15 +266,15 @@ struct Learned {
 
 /// The blocks that a text's features have weights in.
 fn blocks(text: &Text) -> impl Iterator<Item = usize> {
-    let set = (!text.benchmark).then_some(1 + Language::ALL.len() + text.set);
+    let set = (!text.main).then_some(1 + Language::ALL.len() + text.set);
     [0, 1 + text.language].into_iter().chain(set)
 }
 
 fn learn(texts: &Texts, without: Option<usize>) -> Learned {
     let count = 1 + Language::ALL.len() + texts.names.len();
     let share = |block: usize| match block {
-        0 => knob("WS", SHARES[0]),
-        1..=10 => knob("WL", SHARES[1]),
+        0 => SHARES[0],
+        1..=10 => SHARES[1],
         _ => SHARES[2],
     };
     let block = |b: usize| [Block::new(1 << BITS, share(b)), Block::new(DENSE, share(b))];
@@ -271,16 +287,15 @@ fn learn(texts: &Texts, without: Option<usize>) -> Learned {
             learned.blocks[block][1].count(&text.dense);
         }
     }
-    let penalty = knob("L2", PENALTY) * order.len() as f32;
+    let penalty = PENALTY * order.len() as f32;
     let mut lot = Lot(SEED);
-    let epochs = knob("EPOCHS", EPOCHS as f32) as usize;
-    for epoch in 0..epochs {
+    for epoch in 0..EPOCHS {
         lot.shuffle(&mut order);
-        let step = STEP * (1.0 - epoch as f32 / epochs as f32);
+        let step = STEP * (1.0 - epoch as f32 / EPOCHS as f32);
         for text in &order {
             let mut gradient = shares(learned.logits(text), text.two_labels);
             gradient[text.label as usize] -= 1.0;
-            let weight = if text.benchmark { 1.0 } else { knob("BESIDE", BESIDE) };
+            let weight = if text.main { 1.0 } else { BESIDE };
             gradient.iter_mut().for_each(|part| *part *= weight);
             for block in blocks(text) {
                 let [rows, dense] = &mut learned.blocks[block];
@@ -367,8 +382,7 @@ fn cross_validate(texts: &Texts) -> Vec<[f32; LABELS]> {
 /// What sums must be multiplied by so that the texts that the figures are for are as likely as can be.
 fn sharpness(texts: &Texts, judged: &[[f32; LABELS]]) -> f32 {
     let loss = |sharpness: f32| -> f64 {
-        let own =
-            texts.texts.iter().zip(judged).filter(|(text, _)| text.benchmark && !text.two_labels);
+        let own = texts.texts.iter().zip(judged).filter(|(text, _)| text.measured);
         own.map(|(text, logits)| {
             let share = shares(logits.map(|logit| logit * sharpness), false)[text.label as usize];
             -f64::from(libm::logf(share.max(1e-9)))
