@@ -13,10 +13,18 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod analysis;
+mod binary;
 pub mod conllu;
+mod hash;
 mod language_code;
 pub mod model;
+pub mod score;
+pub mod segment;
+mod table;
+pub mod tag;
 mod upos;
+mod word;
 
 pub use language_code::Language;
 pub use upos::Upos;

@@ -1,0 +1,225 @@
+//! From raw text to sentences, tokens and words with their parts of speech.
+
+use crate::segment::{self, Segmenter};
+use crate::tag::{self, Tagger};
+use crate::{Upos, conllu};
+use std::ops::Range;
+
+/// All that is needed to analyse texts of one language.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    segmenter: Segmenter,
+    tagger: Tagger,
+}
+
+/// Memory that is reused from text to text of one language. What it holds changes no answer.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    segment: segment::Scratch,
+    tag: tag::Scratch,
+}
+
+/// What was found in a text, in flat lists that keep their memory when cleared.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Analysis {
+    sentences: Vec<SentenceSpan>,
+    tokens: Vec<Token>,
+    words: Vec<Word>,
+    /// Forms of words that do not stand in the text as they are.
+    forms: String,
+}
+
+/// A sentence: its tokens, as a range of all tokens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SentenceSpan {
+    /// Its tokens; never empty.
+    pub tokens: Range<usize>,
+    /// Whether a line began with it.
+    pub line: bool,
+}
+
+/// What stands in the text: a word, or several that are written as one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Token {
+    /// Its bytes in the text.
+    pub bytes: Range<usize>,
+    /// Its characters in the text (Unicode scalar values).
+    pub chars: Range<usize>,
+    /// Its words, as a range of all words.
+    pub words: Range<usize>,
+}
+
+/// A syntactic word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Word {
+    form: Form,
+    /// Its part of speech.
+    pub upos: Upos,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Form {
+    /// As these bytes of the text.
+    Text(Range<usize>),
+    /// As these bytes of the forms.
+    Other(Range<usize>),
+}
+
+impl Analysis {
+    /// The sentences, in order.
+    pub fn sentences(&self) -> &[SentenceSpan] {
+        &self.sentences
+    }
+
+    /// The tokens, in order.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// The words, in order.
+    pub fn words(&self) -> &[Word] {
+        &self.words
+    }
+
+    /// The form of a word of `text`, which is the text that was analysed.
+    pub fn form<'a>(&'a self, word: &Word, text: &'a str) -> &'a str {
+        match &word.form {
+            Form::Text(range) => &text[range.clone()],
+            Form::Other(range) => &self.forms[range.clone()],
+        }
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.sentences.clear();
+        self.tokens.clear();
+        self.words.clear();
+        self.forms.clear();
+    }
+
+    /// A sentence as CoNLL-U has it.
+    pub fn conllu(&self, sentence: &SentenceSpan, text: &str) -> conllu::Sentence {
+        let tokens = &self.tokens[sentence.tokens.clone()];
+        let start = tokens.first().map_or(0, |token| token.bytes.start);
+        let end = tokens.last().map_or(0, |token| token.bytes.end);
+        let token = |token: &Token| conllu::Token {
+            form: text[token.bytes.clone()].to_owned(),
+            space_after: text[token.bytes.end..].chars().next().is_none_or(char::is_whitespace),
+            words: self.words[token.words.clone()].iter().map(|word| self.word(word, text)).collect(),
+        };
+        conllu::Sentence {
+            new_document: false,
+            new_paragraph: sentence.line,
+            id: None,
+            text: Some(text[start..end].to_owned()),
+            tokens: tokens.iter().map(token).collect(),
+        }
+    }
+
+    fn word(&self, word: &Word, text: &str) -> conllu::Word {
+        let form = self.form(word, text).to_owned();
+        conllu::Word { form, lemma: None, upos: word.upos, feats: String::new() }
+    }
+}
+
+impl Engine {
+    /// From its parts.
+    pub fn new(segmenter: Segmenter, tagger: Tagger) -> Engine {
+        Engine { segmenter, tagger }
+    }
+
+    /// The tagger alone, for words that are given.
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    /// Goes through a text sentence by sentence, in bounded memory.
+    pub fn read<'a>(&'a self, text: &'a str, scratch: &'a mut Scratch) -> Reading<'a> {
+        let Scratch { segment, tag } = scratch;
+        let place = Place { ascii: text.is_ascii(), bytes: 0, chars: 0 };
+        Reading { engine: self, text, walk: self.segmenter.walk(text, segment), tag, place }
+    }
+
+    /// Analyses a whole text.
+    pub fn analyse(&self, text: &str, scratch: &mut Scratch, analysis: &mut Analysis) {
+        analysis.clear();
+        let mut reading = self.read(text, scratch);
+        while reading.next(analysis) {}
+    }
+}
+
+/// A text that is being read.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    engine: &'a Engine,
+    text: &'a str,
+    walk: segment::Walk<'a>,
+    tag: &'a mut tag::Scratch,
+    place: Place,
+}
+
+/// Up to where characters were counted.
+#[derive(Debug)]
+struct Place {
+    ascii: bool,
+    bytes: usize,
+    chars: usize,
+}
+
+impl Place {
+    /// How many characters stand before byte `at`, which is not before the last one that was asked.
+    fn chars_before(&mut self, text: &str, at: usize) -> usize {
+        if self.ascii {
+            return at;
+        }
+        let between = &text.as_bytes()[self.bytes..at];
+        // All bytes but those that go on with a character.
+        self.chars += between.iter().filter(|byte| (**byte as i8) >= -0x40).count();
+        self.bytes = at;
+        self.chars
+    }
+}
+
+impl Reading<'_> {
+    /// Adds the next sentence to `analysis`; false at the end of the text. Offsets are those in the whole text, also where
+    /// `analysis` was cleared between two sentences.
+    pub fn next(&mut self, analysis: &mut Analysis) -> bool {
+        let (text, tagger) = (self.text, &self.engine.tagger);
+        let Some(sentence) = self.walk.next() else { return false };
+        let first = (analysis.tokens.len(), analysis.words.len());
+        tagger.begin(self.tag);
+        for (at, piece) in sentence.pieces.iter().enumerate() {
+            let from = analysis.words.len();
+            let (forms, words) = (&mut analysis.forms, &mut analysis.words);
+            let several = self.engine.segmenter.words(&sentence, at, |form| {
+                tagger.push(form, self.tag);
+                let start = forms.len();
+                forms.push_str(form);
+                words.push(Word { form: Form::Other(start..forms.len()), upos: Upos::X });
+            });
+            if !several {
+                tagger.push(&text[piece.bytes.clone()], self.tag);
+                words.push(Word { form: Form::Text(piece.bytes.clone()), upos: Upos::X });
+            }
+            let words = from..words.len();
+            match analysis.tokens.last_mut() {
+                Some(token) if piece.joined && at > 0 => {
+                    token.bytes.end = piece.bytes.end;
+                    token.chars.end = self.place.chars_before(text, piece.bytes.end);
+                    token.words.end = words.end;
+                }
+                _ => {
+                    let start = self.place.chars_before(text, piece.bytes.start);
+                    let end = self.place.chars_before(text, piece.bytes.end);
+                    analysis.tokens.push(Token { bytes: piece.bytes.clone(), chars: start..end, words });
+                }
+            }
+        }
+        let line = sentence.pieces.first().is_some_and(|piece| piece.line);
+        for (word, tag) in analysis.words[first.1..].iter_mut().zip(tagger.finish(self.tag)) {
+            word.upos = *tag;
+        }
+        analysis.sentences.push(SentenceSpan { tokens: first.0..analysis.tokens.len(), line });
+        true
+    }
+}

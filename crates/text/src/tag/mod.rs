@@ -1,0 +1,155 @@
+//! Parts of speech: a greedy tagger over hashed features, whose weights are averaged perceptrons', summed over seeds.
+//!
+//! The method is that of Collins (2002) with averaged weights, decoded greedily as by Honnibal (2013); several seeds are trained
+//! and their weights summed, which costs nothing when tagging.
+
+mod features;
+mod lexicon;
+pub mod train;
+
+use crate::model::{self, Error, Reader};
+use crate::table::Table;
+use crate::word::Spelling;
+use crate::{Upos, hash};
+use features::{Light, ROLES};
+use lexicon::Lexicon;
+
+/// The version of the body that is written, and the newest that is read.
+const VERSION: u16 = 1;
+
+/// Longer sentences are tagged in pieces of this many words.
+pub const SENTENCE_WORDS_MAX: usize = 1024;
+
+/// Places of the memory for words that were seen before: a power of two.
+const MEMORY_PLACES: usize = 8192;
+
+/// Stands for the tags before the first word.
+const START: u8 = Upos::COUNT as u8;
+
+type Scores = [i16; Upos::COUNT];
+
+/// A tagger of one language.
+#[derive(Clone, Debug)]
+pub struct Tagger {
+    lexicon: Lexicon,
+    weights: Table<{ Upos::COUNT }>,
+    edge: Looks,
+}
+
+/// What a word adds to the scores of the words around it and to its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Looks {
+    light: Light,
+    roles: [Scores; ROLES],
+}
+
+/// Memory that is reused from text to text. What it holds changes no answer.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    spelling: Spelling,
+    /// Words seen before, where the hash of their bytes says.
+    memory: Vec<(u64, Looks)>,
+    words: Vec<Looks>,
+    tags: Vec<Upos>,
+}
+
+impl Tagger {
+    /// The tagger of a model's body.
+    ///
+    /// # Errors
+    /// Where it is none, or of a newer version.
+    pub fn read(model: &model::Model) -> Result<Tagger, Error> {
+        let mut reader = Reader::new(&model.body);
+        reader.version("the tagger", VERSION)?;
+        let lexicon = Lexicon::read(&mut reader)?;
+        let weights = Table::read(&mut reader)?;
+        Ok(Tagger::new(lexicon, weights))
+    }
+
+    fn new(lexicon: Lexicon, weights: Table<{ Upos::COUNT }>) -> Tagger {
+        let mut edge = Looks { light: Light::EDGE, roles: [[0; Upos::COUNT]; ROLES] };
+        for (role, scores) in edge.roles.iter_mut().enumerate() {
+            features::of_edge(role, |feature| weights.add(feature, scores));
+        }
+        Tagger { lexicon, weights, edge }
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(VERSION.to_le_bytes());
+        self.lexicon.write(&mut out);
+        self.weights.write(&mut out);
+        out
+    }
+
+    /// Begins a sentence.
+    pub fn begin(&self, scratch: &mut Scratch) {
+        scratch.words.clear();
+    }
+
+    /// Adds a word to the sentence.
+    pub fn push(&self, word: &str, scratch: &mut Scratch) {
+        let key = hash::bytes(word.as_bytes()) | 1;
+        if scratch.memory.is_empty() {
+            scratch.memory.resize(MEMORY_PLACES, (0, self.edge));
+        }
+        let place = (key >> 32) as usize % MEMORY_PLACES;
+        if scratch.memory[place].0 != key {
+            let looks = self.look(word, &mut scratch.spelling);
+            scratch.memory[place] = (key, looks);
+        }
+        scratch.words.push(scratch.memory[place].1);
+    }
+
+    /// The tags of the sentence's words.
+    pub fn finish<'a>(&self, scratch: &'a mut Scratch) -> &'a [Upos] {
+        scratch.tags.clear();
+        for sentence in scratch.words.chunks(SENTENCE_WORDS_MAX) {
+            self.tag(sentence, &mut scratch.tags);
+        }
+        &scratch.tags
+    }
+
+    fn look(&self, word: &str, spelling: &mut Spelling) -> Looks {
+        let seen = spelling.see(word);
+        let known = self.lexicon.get(seen.form);
+        let mut roles = [[0; Upos::COUNT]; ROLES];
+        for (role, scores) in roles.iter_mut().enumerate() {
+            features::of_word(role, &seen, known, |feature| self.weights.add(feature, scores));
+        }
+        Looks { light: Light::new(&seen, known), roles }
+    }
+
+    fn tag(&self, words: &[Looks], tags: &mut Vec<Upos>) {
+        let (mut last, mut second) = (START, START);
+        for at in 0..words.len() {
+            let word = |away: isize| {
+                at.checked_add_signed(away).and_then(|at| words.get(at)).unwrap_or(&self.edge)
+            };
+            let around = [word(-2), word(-1), word(0), word(1), word(2)];
+            let near = around.map(|looks| looks.light);
+            let mut scores = around[2].roles[0];
+            for (role, looks) in [(1, around[0]), (2, around[1]), (3, around[3]), (4, around[4])] {
+                for (score, more) in scores.iter_mut().zip(&looks.roles[role]) {
+                    *score = score.wrapping_add(*more);
+                }
+            }
+            features::of_words(&near, |feature| self.weights.add(feature, &mut scores));
+            features::of_history(last, second, &near, |f| self.weights.add(f, &mut scores));
+            let best = best(&scores);
+            tags.push(Upos::ALL[best]);
+            (last, second) = (best as u8, last);
+        }
+    }
+}
+
+/// The first of the highest scores.
+fn best(scores: &Scores) -> usize {
+    let mut best = 0;
+    for (tag, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = tag;
+        }
+    }
+    best
+}

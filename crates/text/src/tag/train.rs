@@ -1,0 +1,280 @@
+//! Training of taggers: integers all through, so that the same data and seed give the same bytes on any machine.
+
+use super::features::{self, Light, ROLES};
+use super::lexicon::{Known, LISTS_MAX, Lexicon};
+use super::{START, Tagger};
+use crate::hash::{HashedMap, Random};
+use crate::table::Table;
+use crate::word::{Seen, Spelling};
+use crate::Upos;
+
+/// How a tagger is trained.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The number from which all others are drawn.
+    pub seed: u64,
+    /// How many perceptrons are trained and summed.
+    pub perceptrons: u64,
+    /// How often each sees all sentences.
+    pub epochs: usize,
+    /// Features seen less often are left out.
+    pub count_min: u32,
+    /// By how many points the right tag must lead, or weights are mended.
+    pub margin: i32,
+    /// The most rows that the model keeps: those of the largest weights.
+    pub rows_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { seed: 1, perceptrons: 4, epochs: 8, count_min: 2, margin: 8, rows_max: 320_000 }
+    }
+}
+
+/// A sentence to learn from: words with their tags.
+pub type Tagged = Vec<(String, Upos)>;
+
+/// Parts of the training data, for each of which the lexicon is made of the others, so that words are no better known in training than later.
+const FOLDS: usize = 10;
+
+/// Weights of one perceptron, per feature.
+type Sums = [i64; Upos::COUNT];
+
+/// Trains a tagger.
+pub fn train(sentences: &[Tagged], lists: &[Vec<(String, Upos)>], options: &Options) -> Tagger {
+    let words = Words::new(sentences, lists);
+    let examples = Examples::new(sentences, &words, options);
+    let seeds: Vec<u64> = (0..options.perceptrons).map(|i| options.seed + i).collect();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut sums = vec![[0i64; Upos::COUNT]; examples.features.len()];
+    for some in seeds.chunks(workers) {
+        std::thread::scope(|scope| {
+            let run = |seed: u64| examples.perceptron(seed, options);
+            let threads: Vec<_> = some.iter().map(|seed| scope.spawn(move || run(*seed))).collect();
+            for thread in threads {
+                let weights = thread.join().expect("a perceptron does not panic");
+                for (sum, weight) in sums.iter_mut().flatten().zip(weights.iter().flatten()) {
+                    *sum += weight;
+                }
+            }
+        });
+    }
+    Tagger::new(words.lexicon(), pack(&examples.features, &sums, options))
+}
+
+/// Rounds weights to bytes and keeps the largest rows.
+fn pack(features: &[u64], sums: &[Sums], options: &Options) -> Table<{ Upos::COUNT }> {
+    let largest = |sums: &Sums| sums.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
+    let mut order: Vec<usize> = (0..sums.len()).filter(|row| largest(&sums[*row]) > 0).collect();
+    order.sort_by_key(|row| (std::cmp::Reverse(largest(&sums[*row])), features[*row]));
+    // The largest of all rows are few and are cut, so that the others keep their differences.
+    let unit = order.get(order.len() / 2000).map_or(1, |row| largest(&sums[*row]) / 127).max(1) as i64;
+    let round = |weight: &i64| {
+        let half = if *weight < 0 { -unit / 2 } else { unit / 2 };
+        ((weight + half) / unit).clamp(-127, 127) as i8 as u8
+    };
+    let rows = order.iter().map(|row| (features[*row], sums[*row].each_ref().map(round)));
+    let mut rows: Vec<_> = rows.filter(|(_, row)| *row != [0; Upos::COUNT]).collect();
+    rows.truncate(options.rows_max);
+    rows.sort_unstable_by_key(|(feature, _)| *feature);
+    Table::build(&rows)
+}
+
+/// What training data and lists say of each word.
+struct Words {
+    /// By normal form: how often with each tag, in all and in each fold.
+    counts: HashedMap<[u32; Upos::COUNT]>,
+    folds: Vec<HashedMap<[u32; Upos::COUNT]>>,
+    listed: HashedMap<[Option<Upos>; LISTS_MAX]>,
+}
+
+impl Words {
+    fn new(sentences: &[Tagged], lists: &[Vec<(String, Upos)>]) -> Words {
+        let mut spelling = Spelling::default();
+        let mut words =
+            Words { counts: HashedMap::default(), folds: vec![HashedMap::default(); FOLDS], listed: HashedMap::default() };
+        for (at, sentence) in sentences.iter().enumerate() {
+            let fold = fold(at);
+            for (word, tag) in sentence {
+                let form = spelling.form(word);
+                words.counts.entry(form).or_default()[*tag as usize] += 1;
+                words.folds[fold].entry(form).or_default()[*tag as usize] += 1;
+            }
+        }
+        for (number, list) in lists.iter().enumerate().take(LISTS_MAX) {
+            for (word, tag) in list {
+                words.listed.entry(spelling.form(word)).or_default()[number].get_or_insert(*tag);
+            }
+        }
+        words
+    }
+
+    fn known(&self, form: u64, left_out: Option<usize>) -> Known {
+        let mut counts = self.counts.get(&form).copied().unwrap_or_default();
+        if let Some(out) = left_out.and_then(|fold| self.folds[fold].get(&form)) {
+            counts.iter_mut().zip(out).for_each(|(count, out)| *count -= out);
+        }
+        Known::new(&counts, self.listed.get(&form).copied().unwrap_or_default())
+    }
+
+    fn lexicon(&self) -> Lexicon {
+        let mut forms: Vec<u64> = self.counts.keys().chain(self.listed.keys()).copied().collect();
+        forms.sort_unstable();
+        forms.dedup();
+        Lexicon::build(forms.into_iter().map(|form| (form, self.known(form, None))).collect())
+    }
+}
+
+/// Sentences that follow each other are of one text, and share its words: they are in one fold.
+fn fold(sentence: usize) -> usize {
+    sentence / 50 % FOLDS
+}
+
+/// All training data as rows of weights.
+struct Examples {
+    /// The key of each row.
+    features: Vec<u64>,
+    /// Rows of features that depend on tags.
+    history: HashedMap<u32>,
+    sentences: Vec<Vec<Example>>,
+    /// The rows of all examples.
+    rows: Vec<u32>,
+}
+
+struct Example {
+    near: [Light; 5],
+    rows: std::ops::Range<usize>,
+    tag: u8,
+}
+
+impl Examples {
+    fn new(sentences: &[Tagged], words: &Words, options: &Options) -> Examples {
+        let mut counts: HashedMap<u32> = HashedMap::default();
+        each(sentences, words, |_, _, feature, _| *counts.entry(feature).or_default() += 1);
+        let mut features: Vec<u64> =
+            counts.iter().filter(|(_, n)| **n >= options.count_min).map(|(f, _)| *f).collect();
+        features.sort_unstable();
+        let index: HashedMap<u32> = features.iter().zip(0..).map(|(f, row)| (*f, row)).collect();
+        let mut examples = Examples {
+            features,
+            history: HashedMap::default(),
+            sentences: sentences.iter().map(|_| Vec::new()).collect(),
+            rows: Vec::new(),
+        };
+        let mut last = (usize::MAX, usize::MAX);
+        each(sentences, words, |(sentence, word), near, feature, history| {
+            if last != (sentence, word) {
+                let (start, tag) = (examples.rows.len(), sentences[sentence][word].1 as u8);
+                let example = Example { near: *near, rows: start..start, tag };
+                examples.sentences[sentence].push(example);
+                last = (sentence, word);
+            }
+            match index.get(&feature) {
+                Some(row) if history => drop(examples.history.insert(feature, *row)),
+                Some(row) => {
+                    examples.rows.push(*row);
+                    examples.sentences[sentence][word].rows.end += 1;
+                }
+                None => {}
+            }
+        });
+        examples
+    }
+
+    /// The averaged weights of one perceptron.
+    fn perceptron(&self, seed: u64, options: &Options) -> Vec<Sums> {
+        let mut weights = vec![[0i32; Upos::COUNT]; self.features.len()];
+        // What averaging takes away: each change times the step that it was made at.
+        let mut early = vec![[0i64; Upos::COUNT]; self.features.len()];
+        let mut random = Random::new(seed);
+        let mut order: Vec<u32> = (0..self.sentences.len() as u32).collect();
+        let mut step = 1i64;
+        let mut rows: Vec<u32> = Vec::new();
+        for _ in 0..options.epochs {
+            random.shuffle(&mut order);
+            for sentence in &order {
+                let (mut last, mut second) = (START, START);
+                for example in &self.sentences[*sentence as usize] {
+                    rows.clear();
+                    rows.extend(&self.rows[example.rows.clone()]);
+                    features::of_history(last, second, &example.near, |feature| {
+                        rows.extend(self.history.get(&feature));
+                    });
+                    let mut scores = [0i32; Upos::COUNT];
+                    for row in &rows {
+                        for (score, weight) in scores.iter_mut().zip(&weights[*row as usize]) {
+                            *score += weight;
+                        }
+                    }
+                    let right = usize::from(example.tag);
+                    let (mut rival, mut best) = (usize::from(right == 0), 0);
+                    for tag in 0..Upos::COUNT {
+                        if tag != right && scores[tag] > scores[rival] {
+                            rival = tag;
+                        }
+                        if scores[tag] > scores[best] {
+                            best = tag;
+                        }
+                    }
+                    if scores[right] <= scores[rival] + options.margin {
+                        for row in &rows {
+                            let row = *row as usize;
+                            weights[row][right] += 1;
+                            weights[row][rival] -= 1;
+                            early[row][right] += step;
+                            early[row][rival] -= step;
+                        }
+                    }
+                    step += 1;
+                    (last, second) = (best as u8, last);
+                }
+            }
+        }
+        // Scaled so that perceptrons of any length count alike.
+        let average = |weight: &i32, early: &i64| (i64::from(*weight) * step - early) * 1024 / step;
+        let mut sums = early;
+        for (sums, weights) in sums.iter_mut().zip(&weights) {
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum = average(weight, sum);
+            }
+        }
+        sums
+    }
+}
+
+/// Tells every feature of every word with its place, the words around and whether it depends on tags.
+fn each(
+    sentences: &[Tagged],
+    words: &Words,
+    mut tell: impl FnMut((usize, usize), &[Light; 5], u64, bool),
+) {
+    let mut spelling = Spelling::default();
+    let mut looks: Vec<(Light, Seen, Known)> = Vec::new();
+    for (at, sentence) in sentences.iter().enumerate() {
+        looks.clear();
+        looks.extend(sentence.iter().map(|(word, _)| {
+            let seen = spelling.see(word);
+            let known = words.known(seen.form, Some(fold(at)));
+            (Light::new(&seen, known), seen, known)
+        }));
+        let (mut last, mut second) = (START, START);
+        for (place, (_, tag)) in sentence.iter().enumerate() {
+            let word = |away: isize| place.checked_add_signed(away).and_then(|at| looks.get(at));
+            let around = [word(-2), word(-1), word(0), word(1), word(2)];
+            let near = around.map(|look| look.map_or(Light::EDGE, |(light, ..)| *light));
+            let by_role = [around[2], around[0], around[1], around[3], around[4]];
+            let place = (at, place);
+            for (role, look) in (0..ROLES).zip(by_role) {
+                match look {
+                    Some((_, seen, known)) => {
+                        features::of_word(role, seen, *known, |f| tell(place, &near, f, false));
+                    }
+                    None => features::of_edge(role, |f| tell(place, &near, f, false)),
+                }
+            }
+            features::of_words(&near, |f| tell(place, &near, f, false));
+            features::of_history(last, second, &near, |f| tell(place, &near, f, true));
+            (last, second) = (*tag as u8, last);
+        }
+    }
+}
