@@ -19,6 +19,7 @@ pub mod conllu;
 mod hash;
 mod language_code;
 pub mod model;
+pub mod models;
 pub mod score;
 pub mod segment;
 mod table;

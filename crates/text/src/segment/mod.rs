@@ -109,15 +109,6 @@ impl Segmenter {
         row.map_or(0, |row| u64::from(row[0]))
     }
 
-    /// What is known of a range of atoms as a word.
-    fn known_atoms(&self, text: &str, atoms: &[Atom], range: Range<usize>) -> u64 {
-        match atoms.get(range) {
-            Some([first, .., last]) => self.known(&text[first.bytes.start..last.bytes.end]),
-            Some([one]) => self.known(&text[one.bytes.clone()]),
-            _ => 0,
-        }
-    }
-
     fn sum(&self, weights: &Table<1>, features: impl FnOnce(&mut dyn FnMut(u64))) -> i32 {
         let mut sum = 0;
         features(&mut |feature| {
@@ -247,7 +238,7 @@ impl Walk<'_> {
         let mut start = 0;
         for at in 0..atoms.len() {
             let ends = at + 1 == atoms.len() || {
-                let word = |range| segmenter.known_atoms(self.text, atoms, range);
+                let word = |range| segmenter.known(bytes_of(self.text, atoms, range));
                 segmenter.sum(&segmenter.gaps, |see| chunk.gap(at, start, word, see)) > 0
             };
             if ends {
@@ -280,6 +271,15 @@ impl Walk<'_> {
             && glimpse.first == kind::LETTERS
             && last.is_some_and(|last| last.glimpse.last == kind::LETTERS);
         self.scratch.pieces.push(Piece { bytes, joined, line, glimpse, space, answer });
+    }
+}
+
+/// What stands between the first and the last of some atoms.
+fn bytes_of<'a>(text: &'a str, atoms: &[Atom], range: Range<usize>) -> &'a str {
+    match atoms.get(range) {
+        Some([first, .., last]) => &text[first.bytes.start..last.bytes.end],
+        Some([one]) => &text[one.bytes.clone()],
+        _ => "",
     }
 }
 

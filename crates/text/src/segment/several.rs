@@ -192,7 +192,7 @@ impl Several {
             return Answer::One;
         }
         match self.forms.get(hash::bytes(token.as_bytes())) {
-            Some(code) => self.answer(u32::from_le_bytes(*code)),
+            Some(code) => self.answer(token, u32::from_le_bytes(*code)),
             None => self.by_ending(token).unwrap_or(Answer::One),
         }
     }
@@ -202,14 +202,18 @@ impl Several {
         let count = token.chars().count();
         let starts = token.char_indices().skip(count.saturating_sub(ENDING_CHARS_MAX).max(1));
         let found = starts.into_iter().find_map(|(at, _)| self.endings.get(hash::bytes(&token.as_bytes()[at..])));
-        found.map(|code| self.answer(u32::from_le_bytes(*code)))
+        found.map(|code| self.answer(token, u32::from_le_bytes(*code)))
     }
 
-    fn answer(&self, code: u32) -> Answer {
-        let split = code & 0xff_ffff;
-        match code & !0xff_ffff {
-            SEVERAL if (split as usize) < self.splits.len() => Answer::Several(split),
-            ASK if (split as usize) < self.splits.len() => Answer::Ask(split),
+    /// What a code says of a token; one whose split does not fit was found for another token of the same hash.
+    fn answer(&self, token: &str, code: u32) -> Answer {
+        let number = code & 0xff_ffff;
+        match self.splits.get(number as usize) {
+            Some(split) if token.ends_with(&split.strip) => match code & !0xff_ffff {
+                SEVERAL => Answer::Several(number),
+                ASK => Answer::Ask(number),
+                _ => Answer::One,
+            },
             _ => Answer::One,
         }
     }
@@ -261,7 +265,7 @@ impl Several {
         see(11, rule, text(before));
         see(12, rule, known(before));
         see(13, rule, known(after));
-        let stem = &token[..token.len().saturating_sub(split.strip.len())];
+        let stem = token.strip_suffix(split.strip.as_str()).unwrap_or_default();
         for chars in 1..=4 {
             see(13 + chars as u32, rule, ending(stem, chars));
         }

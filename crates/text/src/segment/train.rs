@@ -1,19 +1,21 @@
 //! Training of segmenters on treebanks.
 
 use super::several::{Around, Counts, Several, lower};
-use super::{Chunk, Piece, Scan, Scratch, Segmenter, SoFar, breaks, near};
+use super::{Chunk, Piece, bytes_of, Scan, Scratch, Segmenter, SoFar, breaks, near};
 use crate::binary::{Examples, Options};
 use crate::conllu::{self, Sentence};
 use crate::hash::{self, HashedMap};
 use crate::table::Table;
 use crate::{Language, Upos};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A treebank to learn from.
 #[derive(Clone, Debug)]
 pub struct Treebank {
     /// Its sentences.
     pub sentences: Vec<Sentence>,
+    /// Whether it tells which tokens are written together.
+    pub raw: bool,
     /// Whether its sentences end as those of running text do.
     pub breaks: bool,
 }
@@ -26,17 +28,19 @@ pub fn train(
     seed: u64,
 ) -> Segmenter {
     let empty = || Table::build(&[]);
+    let words = Words::new(treebanks, lists);
     let mut segmenter = Segmenter {
         language,
-        known: known(treebanks, lists),
+        known: words.table(),
         gaps: empty(),
         breaks: empty(),
         several: Several::nothing(),
     };
     let options = Options { seed, perceptrons: 3, epochs: 8, count_min: 2, margin: 8 };
     let texts: Vec<Raw> = treebanks.iter().map(Raw::new).collect();
-    segmenter.gaps = gaps(&segmenter, &texts).learn(&options);
-    learn_several(&mut segmenter, treebanks, &options);
+    segmenter.gaps = gaps(&segmenter, &words, &texts).learn(&options);
+    let raw: Vec<_> = treebanks.iter().filter(|treebank| treebank.raw).collect();
+    learn_several(&mut segmenter, &raw, &options);
     let mut examples = Examples::default();
     for text in texts.iter().filter(|text| text.breaks) {
         sentence_ends(&segmenter, text, &mut examples);
@@ -50,6 +54,9 @@ struct Raw {
     text: String,
     tokens: BTreeSet<usize>,
     sentences: BTreeSet<usize>,
+    /// Where each sentence begins.
+    starts: Vec<usize>,
+    raw: bool,
     breaks: bool,
 }
 
@@ -58,40 +65,82 @@ impl Raw {
         let (text, spans) = conllu::raw_text(&treebank.sentences);
         let tokens = spans.iter().flat_map(|s| s.tokens.iter().map(|t| t.end)).collect();
         let sentences = spans.iter().filter_map(|s| s.tokens.last().map(|t| t.end)).collect();
-        Raw { text, tokens, sentences, breaks: treebank.breaks }
+        let starts = spans.iter().filter_map(|s| s.tokens.first().map(|t| t.start)).collect();
+        Raw { text, tokens, sentences, starts, raw: treebank.raw, breaks: treebank.breaks }
     }
 }
 
-/// Words with their most frequent tags.
-fn known(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>]) -> Table<1> {
-    let mut counts: BTreeMap<String, [u32; Upos::COUNT]> = BTreeMap::new();
-    for word in treebanks.iter().flat_map(|t| &t.sentences).flat_map(Sentence::words) {
-        counts.entry(lower(&word.form)).or_default()[word.upos as usize] += 1;
-    }
-    for (word, tag) in lists.iter().flatten() {
-        counts.entry(lower(word)).or_default()[*tag as usize] += 1;
-    }
-    let mut rows: HashedMap<u8> = HashedMap::default();
-    for (word, counts) in &counts {
-        let best = (0..Upos::COUNT).rev().max_by_key(|tag| counts[*tag]).unwrap_or_default();
-        rows.insert(hash::bytes(word.as_bytes()), best as u8 + 1);
-    }
-    let mut rows: Vec<_> = rows.into_iter().map(|(key, tag)| (key, [tag])).collect();
-    rows.sort_unstable();
-    Table::build(&rows)
+/// Parts of a treebank; what is known of words in one of them is taken from the others, as of a text that is new.
+const FOLDS: usize = 10;
+
+/// Which fold a sentence is in. Those that follow each other are of one text, and share its words.
+fn fold(sentence: usize) -> usize {
+    sentence / 50 % FOLDS
 }
 
-fn gaps(segmenter: &Segmenter, texts: &[Raw]) -> Examples {
+type TagCounts = [u32; Upos::COUNT];
+
+/// How often words have each tag, in all and in each fold.
+struct Words {
+    all: HashedMap<TagCounts>,
+    folds: Vec<HashedMap<TagCounts>>,
+}
+
+impl Words {
+    fn new(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>]) -> Words {
+        let mut words = Words { all: HashedMap::default(), folds: vec![HashedMap::default(); FOLDS] };
+        for treebank in treebanks {
+            for (at, sentence) in treebank.sentences.iter().enumerate() {
+                for word in sentence.words() {
+                    let key = hash::bytes(lower(&word.form).as_bytes());
+                    words.all.entry(key).or_default()[word.upos as usize] += 1;
+                    words.folds[fold(at)].entry(key).or_default()[word.upos as usize] += 1;
+                }
+            }
+        }
+        for (word, tag) in lists.iter().flatten() {
+            let key = hash::bytes(lower(word).as_bytes());
+            words.all.entry(key).or_default()[*tag as usize] += 1;
+        }
+        words
+    }
+
+    /// The most frequent tag of a word, plus 1; 0 of one that is not known outside of `fold`.
+    fn known(&self, word: &str, fold: usize) -> u64 {
+        let key = hash::bytes(word.as_bytes());
+        let Some(mut counts) = self.all.get(&key).copied() else { return 0 };
+        if let Some(own) = self.folds[fold].get(&key) {
+            counts.iter_mut().zip(own).for_each(|(count, own)| *count -= own);
+        }
+        most(&counts).into()
+    }
+
+    fn table(&self) -> Table<1> {
+        let mut rows: Vec<_> = self.all.iter().map(|(key, counts)| (*key, [most(counts)])).collect();
+        rows.sort_unstable();
+        Table::build(&rows)
+    }
+}
+
+/// The most frequent tag, plus 1; 0 where there is none.
+fn most(counts: &TagCounts) -> u8 {
+    let best = (0..Upos::COUNT).rev().max_by_key(|tag| counts[*tag]).unwrap_or_default();
+    if counts[best] == 0 { 0 } else { best as u8 + 1 }
+}
+
+fn gaps(segmenter: &Segmenter, words: &Words, texts: &[Raw]) -> Examples {
     let mut examples = Examples::default();
-    for Raw { text, tokens, .. } in texts {
+    for Raw { text, tokens, starts, .. } in texts.iter().filter(|text| text.raw) {
         let mut scan = Scan::new(text, segmenter.language == Language::Ar);
         let mut atoms = Vec::new();
         while scan.next(&mut atoms).is_some() {
             let chunk = Chunk::new(&atoms, scan.peek(), segmenter.detail());
             let mut start = 0;
             for at in 0..atoms.len().saturating_sub(1) {
-                let ends = tokens.contains(&atoms[at].bytes.end);
-                let word = |range| segmenter.known_atoms(text, &atoms, range);
+                let bytes = &atoms[at].bytes;
+                let ends = tokens.contains(&bytes.end);
+                let fold = fold(starts.partition_point(|start| *start <= bytes.start) - 1);
+                let word = |range| words.known(bytes_of(text, &atoms, range), fold);
                 examples.add(ends, |out| chunk.gap(at, start, word, |feature| out.push(feature)));
                 if ends {
                     start = at + 1;
@@ -105,7 +154,7 @@ fn gaps(segmenter: &Segmenter, texts: &[Raw]) -> Examples {
 /// Endings by which new tokens are split come from at least this many different tokens.
 const TYPES_MIN: usize = 3;
 
-fn learn_several(segmenter: &mut Segmenter, treebanks: &[Treebank], options: &Options) {
+fn learn_several(segmenter: &mut Segmenter, treebanks: &[&Treebank], options: &Options) {
     let mut counts = Counts::default();
     let tokens = || treebanks.iter().flat_map(|t| &t.sentences).flat_map(|s| &s.tokens);
     for token in tokens() {

@@ -74,7 +74,8 @@ impl Tagger {
         Tagger { lexicon, weights, edge }
     }
 
-    fn write(&self) -> Vec<u8> {
+    /// The body of its model.
+    pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend(VERSION.to_le_bytes());
         self.lexicon.write(&mut out);

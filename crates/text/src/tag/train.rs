@@ -7,6 +7,7 @@ use crate::hash::{HashedMap, Random};
 use crate::table::Table;
 use crate::word::{Seen, Spelling};
 use crate::Upos;
+use crate::segment::train::Treebank;
 
 /// How a tagger is trained.
 #[derive(Clone, Debug)]
@@ -27,12 +28,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seed: 1, perceptrons: 4, epochs: 8, count_min: 2, margin: 8, rows_max: 320_000 }
+        Options { seed: 1, perceptrons: 4, epochs: 6, count_min: 2, margin: 20, rows_max: 320_000 }
     }
 }
 
-/// A sentence to learn from: words with their tags.
-pub type Tagged = Vec<(String, Upos)>;
+/// A sentence to learn from: its fold, and words with their tags.
+struct Tagged<'a> {
+    fold: usize,
+    words: Vec<(&'a str, Upos)>,
+}
 
 /// Parts of the training data, for each of which the lexicon is made of the others, so that words are no better known in training than later.
 const FOLDS: usize = 10;
@@ -41,9 +45,15 @@ const FOLDS: usize = 10;
 type Sums = [i64; Upos::COUNT];
 
 /// Trains a tagger.
-pub fn train(sentences: &[Tagged], lists: &[Vec<(String, Upos)>], options: &Options) -> Tagger {
-    let words = Words::new(sentences, lists);
-    let examples = Examples::new(sentences, &words, options);
+pub fn train(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>], options: &Options) -> Tagger {
+    let numbered = treebanks.iter().flat_map(|treebank| treebank.sentences.iter().enumerate());
+    let tagged = numbered.map(|(at, sentence)| Tagged {
+        fold: fold(at),
+        words: sentence.words().map(|word| (word.form.as_str(), word.upos)).collect(),
+    });
+    let sentences: Vec<Tagged<'_>> = tagged.collect();
+    let words = Words::new(&sentences, lists);
+    let examples = Examples::new(&sentences, &words, options);
     let seeds: Vec<u64> = (0..options.perceptrons).map(|i| options.seed + i).collect();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut sums = vec![[0i64; Upos::COUNT]; examples.features.len()];
@@ -89,16 +99,15 @@ struct Words {
 }
 
 impl Words {
-    fn new(sentences: &[Tagged], lists: &[Vec<(String, Upos)>]) -> Words {
+    fn new(sentences: &[Tagged<'_>], lists: &[Vec<(String, Upos)>]) -> Words {
         let mut spelling = Spelling::default();
         let mut words =
             Words { counts: HashedMap::default(), folds: vec![HashedMap::default(); FOLDS], listed: HashedMap::default() };
-        for (at, sentence) in sentences.iter().enumerate() {
-            let fold = fold(at);
+        for Tagged { fold, words: sentence } in sentences {
             for (word, tag) in sentence {
                 let form = spelling.form(word);
                 words.counts.entry(form).or_default()[*tag as usize] += 1;
-                words.folds[fold].entry(form).or_default()[*tag as usize] += 1;
+                words.folds[*fold].entry(form).or_default()[*tag as usize] += 1;
             }
         }
         for (number, list) in lists.iter().enumerate().take(LISTS_MAX) {
@@ -148,7 +157,7 @@ struct Example {
 }
 
 impl Examples {
-    fn new(sentences: &[Tagged], words: &Words, options: &Options) -> Examples {
+    fn new(sentences: &[Tagged<'_>], words: &Words, options: &Options) -> Examples {
         let mut counts: HashedMap<u32> = HashedMap::default();
         each(sentences, words, |_, _, feature, _| *counts.entry(feature).or_default() += 1);
         let mut features: Vec<u64> =
@@ -164,7 +173,7 @@ impl Examples {
         let mut last = (usize::MAX, usize::MAX);
         each(sentences, words, |(sentence, word), near, feature, history| {
             if last != (sentence, word) {
-                let (start, tag) = (examples.rows.len(), sentences[sentence][word].1 as u8);
+                let (start, tag) = (examples.rows.len(), sentences[sentence].words[word].1 as u8);
                 let example = Example { near: *near, rows: start..start, tag };
                 examples.sentences[sentence].push(example);
                 last = (sentence, word);
@@ -244,7 +253,7 @@ impl Examples {
 
 /// Tells every feature of every word with its place, the words around and whether it depends on tags.
 fn each(
-    sentences: &[Tagged],
+    sentences: &[Tagged<'_>],
     words: &Words,
     mut tell: impl FnMut((usize, usize), &[Light; 5], u64, bool),
 ) {
@@ -252,13 +261,13 @@ fn each(
     let mut looks: Vec<(Light, Seen, Known)> = Vec::new();
     for (at, sentence) in sentences.iter().enumerate() {
         looks.clear();
-        looks.extend(sentence.iter().map(|(word, _)| {
+        looks.extend(sentence.words.iter().map(|(word, _)| {
             let seen = spelling.see(word);
-            let known = words.known(seen.form, Some(fold(at)));
+            let known = words.known(seen.form, Some(sentence.fold));
             (Light::new(&seen, known), seen, known)
         }));
         let (mut last, mut second) = (START, START);
-        for (place, (_, tag)) in sentence.iter().enumerate() {
+        for (place, (_, tag)) in sentence.words.iter().enumerate() {
             let word = |away: isize| place.checked_add_signed(away).and_then(|at| looks.get(at));
             let around = [word(-2), word(-1), word(0), word(1), word(2)];
             let near = around.map(|look| look.map_or(Light::EDGE, |(light, ..)| *light));

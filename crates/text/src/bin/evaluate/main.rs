@@ -7,6 +7,8 @@
 
 #[path = "../../data.rs"]
 mod data;
+#[path = "../../measure.rs"]
+mod measure;
 mod tag;
 
 use data::{Options, Result};

@@ -7,6 +7,8 @@
 
 #[path = "../../data.rs"]
 mod data;
+#[path = "../../measure.rs"]
+mod measure;
 mod tag;
 
 use data::{Options, Result};
@@ -43,11 +45,10 @@ fn run(arguments: &[String]) -> Result<()> {
     wanted.into_iter().try_for_each(|(_, train)| train(&options))
 }
 
-#[expect(dead_code, reason = "no trainer stands yet")]
 /// Writes a model where the library includes it from.
 fn save(model: &Model, variant: &str) -> Result<PathBuf> {
     let language = model.language.map_or("all", |language| language.code());
-    let name = format!("{language}.{}{variant}.model", model.kind.name());
+    let name = format!("{language}{variant}.{}.model", model.kind.name());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
     let bytes = model.write()?;
     std::fs::write(&path, &bytes)?;

@@ -1,85 +1,80 @@
-//! `train tag`: parts of speech.
+//! `train tag`: sentences and words, parts of speech. Each language has a model made of all data, and, where some of these are
+//! non-commercial, one made of the others.
 
-use crate::data::{self, Options, Part, Result};
-use strongroom_text::tag::train;
-use strongroom_text::{Language, Upos, segment, conllu, score};
-use strongroom_text::analysis::*;
+use crate::data::{self, File, Options, Part, Result};
+use crate::measure::{self, Figures};
+use std::collections::BTreeMap;
+use strongroom_text::Language;
+use strongroom_text::analysis::Engine;
+use strongroom_text::model::{Card, Kind, Model};
+use strongroom_text::segment::train::Treebank;
+use strongroom_text::{segment, tag};
+
+/// The number from which all others are drawn.
+const SEED: u64 = 1;
+
+/// Treebanks whose tokens are apart by spaces, so that they do not tell how text is written.
+const WITHOUT_RAW_TEXT: &[&str] = &["padt_v1", "empirist"];
+
+/// Treebanks of speech, whose sentences do not end as those of texts do.
+const SPEECH: &[&str] = &["rhapsodie", "parisstories"];
 
 pub(crate) fn train(options: &Options) -> Result<()> {
     for language in &options.languages {
-        train_one(*language)?;
+        let mut files = data::files("pos", language.code())?;
+        let lists = data::files("lexicon", language.code())?.into_iter();
+        files.extend(lists.filter(|file| file.stem().starts_with("upos_")));
+        train_one(*language, &files, "")?;
+        let used = |file: &&File| file.part != Part::Development;
+        if files.iter().filter(used).any(|file| file.source.non_commercial) {
+            files.retain(|file| file.part == Part::Development || !file.source.non_commercial);
+            train_one(*language, &files, ".free")?;
+        }
     }
     Ok(())
 }
 
-fn treebank(file: &data::File) -> Result<Vec<conllu::Sentence>> {
-    let mut treebank = data::treebank(&file.path)?;
-    if file.set().starts_with("padt") {
-        for word in treebank.iter_mut().flat_map(|s| &mut s.tokens).flat_map(|t| &mut t.words) {
-            if word.upos == Upos::X { word.upos = Upos::Propn; }
+fn train_one(language: Language, files: &[File], variant: &str) -> Result<()> {
+    let (mut treebanks, mut lists) = (Vec::new(), Vec::new());
+    let mut card = Card { seed: SEED, ..Card::default() };
+    for file in files.iter().filter(|file| file.part != Part::Development) {
+        card.sources.push(file.source.clone());
+        match file.part {
+            Part::Train => treebanks.push(Treebank {
+                sentences: measure::treebank(file)?,
+                raw: !WITHOUT_RAW_TEXT.contains(&file.set()),
+                breaks: !SPEECH.contains(&file.set()),
+            }),
+            _ => lists.push(data::words(file)?),
         }
     }
-    Ok(treebank)
+    let segmenter = segment::train::train(language, &treebanks, &lists, SEED);
+    let options = tag::train::Options { seed: SEED, ..tag::train::Options::default() };
+    let tagger = tag::train::train(&treebanks, &lists, &options);
+    let bodies = [(Kind::Segment, segmenter.write()), (Kind::Tag, tagger.write())];
+    card.figures = figures(&Engine::new(segmenter, tagger), files)?;
+    for (kind, body) in bodies {
+        let card = card.clone();
+        crate::save(&Model { kind, language: Some(language), card, body }, variant)?;
+    }
+    Ok(())
 }
 
-fn tagged(sentences: &[conllu::Sentence]) -> Vec<train::Tagged> {
-    let words = |s: &conllu::Sentence| s.words().map(|w| (w.form.clone(), w.upos)).collect();
-    sentences.iter().map(words).collect()
-}
-
-fn train_one(language: Language) -> Result<()> {
-    let files = data::files("pos", language.code())?;
-    let mut sentences = Vec::new();
-    let mut treebanks = Vec::new();
-    for file in files.iter().filter(|file| file.part == Part::Train) {
-        let t = treebank(file)?;
-        sentences.extend(tagged(&t));
-        let raw = !matches!(file.set(), "padt_v1" | "empirist");
-        if raw {
-            treebanks.push(segment::train::Treebank { sentences: t, breaks: !matches!(file.set(), "rhapsodie" | "parisstories") });
-        }
-    }
-    let mut lists = Vec::new();
-    for (_, words) in data::lexicon(language)? {
-        lists.push(words);
-    }
-    let env = |n: &str, d: i64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    let o = train::Options { perceptrons: env("P", 1) as u64, epochs: env("E", 6) as usize, margin: env("M", 8) as i32, count_min: env("C", 2) as u32, rows_max: env("R", 320000) as usize, ..Default::default() };
-    let t = std::time::Instant::now();
-    let segmenter = segment::train::train(language, &treebanks, &lists, 1);
-    println!("{language}: trained segmenter {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    let tagger = train::train(&sentences, &lists, &o);
-    println!("{language}: trained {:?} {o:?}", t.elapsed());
-    let engine = Engine::new(segmenter, tagger);
-    let mut scratch = strongroom_text::tag::Scratch::default();
-    let mut scratch2 = Scratch::default();
+/// Figures on development data, which are printed, too.
+fn figures(engine: &Engine, files: &[File]) -> Result<BTreeMap<String, f64>> {
+    let mut figures = BTreeMap::new();
     for file in files.iter().filter(|file| file.part == Part::Development) {
-        let gold = treebank(file)?;
-        let dev = tagged(&gold);
-        let (mut right, mut all) = (0, 0);
-        let tagger = engine.tagger();
-        for sentence in &dev {
-            tagger.begin(&mut scratch);
-            sentence.iter().for_each(|(word, _)| tagger.push(word, &mut scratch));
-            let tags = tagger.finish(&mut scratch);
-            right += tags.iter().zip(sentence).filter(|(tag, (_, gold))| *tag == gold).count();
-            all += sentence.len();
-        }
-        let (text, _) = conllu::raw_text(&gold);
-        let mut a = Analysis::default();
-        engine.analyse(&text, &mut scratch2, &mut a);
-        let t = std::time::Instant::now();
-        engine.analyse(&text, &mut scratch2, &mut a);
-        let time = t.elapsed() / a.tokens().len() as u32;
-        let found: Vec<_> = a.sentences().iter().map(|s| a.conllu(s, &text)).collect();
-        if std::env::var("DUMP").is_ok() {
-            let mut out = String::new();
-            found.iter().for_each(|s| conllu::write(s, &mut out));
-            std::fs::write(format!("/tmp/tag.{language}.{}.conllu", file.stem()), out)?;
-        }
-        let s = score::compare(&gold, &found)?;
-        println!("{:32} gold {:.2}  raw: upos {:.2} words {:.2} tokens {:.2} sentences {:.2}  {time:?}/token", file.source.path, right as f64 / all as f64 * 100.0, s.upos.f1(), s.words.f1(), s.tokens.f1(), s.sentences.f1());
+        let Figures { gold, raw, .. } = measure::figures(engine, &measure::treebank(file)?)?;
+        let two = |figure: f64| (figure * 100.0).round() / 100.0;
+        let set = file.set();
+        let all = [
+            ("upos, gold tokens", two(gold.f1())),
+            ("upos", two(raw.upos.f1())),
+            ("words", two(raw.words.f1())),
+            ("sentences", two(raw.sentences.f1())),
+        ];
+        eprintln!("{:<34} {all:?}", file.source.path);
+        figures.extend(all.map(|(name, figure)| (format!("{set} {name}"), figure)));
     }
-    Ok(())
+    Ok(figures)
 }
