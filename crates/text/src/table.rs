@@ -6,10 +6,13 @@
 use crate::model::{Error, Reader};
 
 /// The most places that are looked at for a key.
-const PROBES_MAX: usize = 24;
+const PROBES_MAX: usize = 100;
 
 /// The most rows of a table.
 const ROWS_MAX: usize = 4 << 20;
+
+/// How many keys are looked up together.
+const BATCH: usize = 32;
 
 /// Of a hundred places, how many are taken.
 const FULL_PERCENT: usize = 60;
@@ -55,10 +58,15 @@ impl<const N: usize> Table<N> {
     /// The row of a key.
     #[inline]
     pub(crate) fn get(&self, key: u64) -> Option<&[u8; N]> {
-        let (start, wanted) = (self.place(key), check(key));
-        for at in start..start + PROBES_MAX {
-            match self.checks[at] {
-                found if found == wanted => return Some(&self.rows[at]),
+        self.find(self.place(key), check(key)).map(|at| &self.rows[at])
+    }
+
+    /// Where a row with this check lies, from `start` on.
+    #[inline]
+    fn find(&self, start: usize, wanted: u16) -> Option<usize> {
+        for (at, found) in self.checks[start..].iter().enumerate().take(PROBES_MAX) {
+            match *found {
+                found if found == wanted => return Some(start + at),
                 0 => return None,
                 _ => {}
             }
@@ -66,12 +74,36 @@ impl<const N: usize> Table<N> {
         None
     }
 
-    /// Adds the row of a key, as numbers with sign, to `scores`.
+    /// Adds the rows of all keys, as numbers with sign, to `scores`.
+    ///
+    /// Places are looked at before rows are fetched, so that the processor waits for many of them at once.
     #[inline]
-    pub(crate) fn add(&self, key: u64, scores: &mut [i16; N]) {
-        if let Some(row) = self.get(key) {
-            for (score, weight) in scores.iter_mut().zip(row) {
-                *score = score.wrapping_add(i16::from(*weight as i8));
+    pub(crate) fn add(&self, keys: &[u64], scores: &mut [i16; N]) {
+        for some in keys.chunks(BATCH) {
+            let mut found = [(0u32, 0u16); BATCH];
+            for (found, key) in found.iter_mut().zip(some) {
+                let place = self.place(*key);
+                *found = (place as u32, self.checks[place]);
+            }
+            let mut rows = [0u32; BATCH];
+            let mut count = 0;
+            for ((place, first), key) in found.iter().zip(some) {
+                let wanted = check(*key);
+                // Without branches where the first place tells.
+                rows[count] = *place;
+                if *first == wanted {
+                    count += 1;
+                } else if *first != 0
+                    && let Some(at) = self.find(*place as usize + 1, wanted)
+                {
+                    rows[count] = at as u32;
+                    count += 1;
+                }
+            }
+            for row in &rows[..count] {
+                for (score, weight) in scores.iter_mut().zip(&self.rows[*row as usize]) {
+                    *score = score.wrapping_add(i16::from(*weight as i8));
+                }
             }
         }
     }
@@ -120,7 +152,7 @@ mod tests {
         let strangers = (20_000..120_000).filter(|i| read.get(hash::mix(*i)).is_some()).count();
         assert!(strangers < 20, "{strangers} strangers found");
         let mut scores = [1, 2];
-        read.add(hash::mix(255), &mut scores);
+        read.add(&[hash::mix(255), hash::mix(30_000)], &mut scores);
         assert_eq!(scores, [0, 2], "bytes are numbers with sign");
     }
 

@@ -61,6 +61,8 @@ pub struct Scratch {
     /// How many pieces at the beginning were given out as a sentence.
     given: usize,
     memory: Vec<(u64, Glimpse, Answer)>,
+    /// Features that are looked up together.
+    keys: Vec<u64>,
 }
 
 impl Segmenter {
@@ -109,21 +111,12 @@ impl Segmenter {
         row.map_or(0, |row| u64::from(row[0]))
     }
 
-    fn sum(&self, weights: &Table<1>, features: impl FnOnce(&mut dyn FnMut(u64))) -> i32 {
-        let mut sum = 0;
-        features(&mut |feature| {
-            if let Some(row) = weights.get(feature) {
-                sum += i32::from(row[0] as i8);
-            }
-        });
-        sum
-    }
-
-    fn look(&self, text: &str, atoms: &[Atom]) -> (Glimpse, Answer) {
+    fn look(&self, text: &str, atoms: &[Atom], keys: &mut Vec<u64>) -> (Glimpse, Answer) {
         let mut glimpse = Glimpse::new(atoms);
         for role in 0..4 {
-            let sum = self.sum(&self.breaks, |see| glimpse.alone(role, see));
-            glimpse.scores[role as usize] = sum as i16;
+            keys.clear();
+            glimpse.alone(role, |feature| keys.push(feature));
+            glimpse.scores[role as usize] = sum(&self.breaks, keys);
         }
         let answer = match text.len() {
             0..=64 => self.several.of(&several::lower(text)),
@@ -203,8 +196,8 @@ impl Walk<'_> {
     }
 
     /// Whether a sentence ends before piece `at`.
-    fn ends(&self, at: usize, so_far: &SoFar) -> bool {
-        let pieces = &self.scratch.pieces;
+    fn ends(&mut self, at: usize, so_far: &SoFar) -> bool {
+        let Scratch { pieces, keys, .. } = &mut *self.scratch;
         let Some(next) = pieces.get(at).filter(|next| !next.line) else { return true };
         if next.joined {
             return false;
@@ -213,10 +206,10 @@ impl Walk<'_> {
             return true;
         }
         let near = near(pieces, at);
-        let alone: i32 = near.iter().enumerate().map(|(i, g)| i32::from(g.scores[i])).sum();
-        let segmenter = self.segmenter;
-        let sum = segmenter.sum(&segmenter.breaks, |see| breaks::of_gap(&near, next.space, so_far, see));
-        alone + sum > 0
+        let alone: i16 = near.iter().enumerate().map(|(i, glimpse)| glimpse.scores[i]).sum();
+        keys.clear();
+        breaks::of_gap(&near, next.space, so_far, |feature| keys.push(feature));
+        alone + sum(&self.segmenter.breaks, keys) > 0
     }
 
     /// Reads on until there are `count` pieces.
@@ -239,7 +232,10 @@ impl Walk<'_> {
         for at in 0..atoms.len() {
             let ends = at + 1 == atoms.len() || {
                 let word = |range| segmenter.known(bytes_of(self.text, atoms, range));
-                segmenter.sum(&segmenter.gaps, |see| chunk.gap(at, start, word, see)) > 0
+                let keys = &mut self.scratch.keys;
+                keys.clear();
+                chunk.gap(at, start, word, |feature| keys.push(feature));
+                sum(&segmenter.gaps, keys) > 0
             };
             if ends {
                 self.push(&atoms[start..=at], start == 0, line && start == 0);
@@ -261,7 +257,7 @@ impl Walk<'_> {
         }
         let place = &mut memory[(key >> 32) as usize % MEMORY_PLACES];
         if place.0 != key {
-            let (glimpse, answer) = self.segmenter.look(text, atoms);
+            let (glimpse, answer) = self.segmenter.look(text, atoms, &mut self.scratch.keys);
             *place = (key, glimpse, answer);
         }
         let (_, glimpse, answer) = *place;
@@ -272,6 +268,12 @@ impl Walk<'_> {
             && last.is_some_and(|last| last.glimpse.last == kind::LETTERS);
         self.scratch.pieces.push(Piece { bytes, joined, line, glimpse, space, answer });
     }
+}
+
+fn sum(weights: &Table<1>, keys: &[u64]) -> i16 {
+    let mut sum = [0];
+    weights.add(keys, &mut sum);
+    sum[0]
 }
 
 /// What stands between the first and the last of some atoms.

@@ -224,12 +224,8 @@ impl Several {
 
     /// Whether the words around speak for a split.
     pub(super) fn ask(&self, number: u32, around: &Around<'_>, known: impl Fn(&str) -> u64) -> bool {
-        let mut sum = [0i32; 1];
-        self.features(number, around, known, |feature| {
-            if let Some(row) = self.weights.get(feature) {
-                sum[0] += i32::from(row[0] as i8);
-            }
-        });
+        let mut sum = [0];
+        self.features(number, around, known, |feature| self.weights.add(&[feature], &mut sum));
         sum[0] > 0
     }
 

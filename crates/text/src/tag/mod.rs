@@ -51,6 +51,8 @@ pub struct Scratch {
     memory: Vec<(u64, Looks)>,
     words: Vec<Looks>,
     tags: Vec<Upos>,
+    /// Features that are looked up together.
+    keys: Vec<u64>,
 }
 
 impl Tagger {
@@ -69,7 +71,7 @@ impl Tagger {
     fn new(lexicon: Lexicon, weights: Table<{ Upos::COUNT }>) -> Tagger {
         let mut edge = Looks { light: Light::EDGE, roles: [[0; Upos::COUNT]; ROLES] };
         for (role, scores) in edge.roles.iter_mut().enumerate() {
-            features::of_edge(role, |feature| weights.add(feature, scores));
+            features::of_edge(role, |feature| weights.add(&[feature], scores));
         }
         Tagger { lexicon, weights, edge }
     }
@@ -96,7 +98,7 @@ impl Tagger {
         }
         let place = (key >> 32) as usize % MEMORY_PLACES;
         if scratch.memory[place].0 != key {
-            let looks = self.look(word, &mut scratch.spelling);
+            let looks = self.look(word, &mut scratch.spelling, &mut scratch.keys);
             scratch.memory[place] = (key, looks);
         }
         scratch.words.push(scratch.memory[place].1);
@@ -106,22 +108,24 @@ impl Tagger {
     pub fn finish<'a>(&self, scratch: &'a mut Scratch) -> &'a [Upos] {
         scratch.tags.clear();
         for sentence in scratch.words.chunks(SENTENCE_WORDS_MAX) {
-            self.tag(sentence, &mut scratch.tags);
+            self.tag(sentence, &mut scratch.tags, &mut scratch.keys);
         }
         &scratch.tags
     }
 
-    fn look(&self, word: &str, spelling: &mut Spelling) -> Looks {
+    fn look(&self, word: &str, spelling: &mut Spelling, keys: &mut Vec<u64>) -> Looks {
         let seen = spelling.see(word);
         let known = self.lexicon.get(seen.form);
         let mut roles = [[0; Upos::COUNT]; ROLES];
         for (role, scores) in roles.iter_mut().enumerate() {
-            features::of_word(role, &seen, known, |feature| self.weights.add(feature, scores));
+            keys.clear();
+            features::of_word(role, &seen, known, |feature| keys.push(feature));
+            self.weights.add(keys, scores);
         }
         Looks { light: Light::new(&seen, known), roles }
     }
 
-    fn tag(&self, words: &[Looks], tags: &mut Vec<Upos>) {
+    fn tag(&self, words: &[Looks], tags: &mut Vec<Upos>, keys: &mut Vec<u64>) {
         let (mut last, mut second) = (START, START);
         for at in 0..words.len() {
             let word = |away: isize| {
@@ -135,8 +139,10 @@ impl Tagger {
                     *score = score.wrapping_add(*more);
                 }
             }
-            features::of_words(&near, |feature| self.weights.add(feature, &mut scores));
-            features::of_history(last, second, &near, |f| self.weights.add(f, &mut scores));
+            keys.clear();
+            features::of_words(&near, |feature| keys.push(feature));
+            features::of_history(last, second, &near, |feature| keys.push(feature));
+            self.weights.add(keys, &mut scores);
             let best = best(&scores);
             tags.push(Upos::ALL[best]);
             (last, second) = (best as u8, last);

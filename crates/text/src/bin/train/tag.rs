@@ -26,6 +26,7 @@ pub(crate) fn train(options: &Options) -> Result<()> {
         files.extend(lists.filter(|file| file.stem().starts_with("upos_")));
         train_one(*language, &files, "")?;
         let used = |file: &&File| file.part != Part::Development;
+        if std::env::var("FREE").is_err() { continue; }
         if files.iter().filter(used).any(|file| file.source.non_commercial) {
             files.retain(|file| file.part == Part::Development || !file.source.non_commercial);
             train_one(*language, &files, ".free")?;
@@ -49,7 +50,9 @@ fn train_one(language: Language, files: &[File], variant: &str) -> Result<()> {
         }
     }
     let segmenter = segment::train::train(language, &treebanks, &lists, SEED);
-    let options = tag::train::Options { seed: SEED, ..tag::train::Options::default() };
+    let env = |n: &str, d: i64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+    let mut options = tag::train::Options { seed: SEED, ..tag::train::Options::default() };
+    options.perceptrons = env("P", 4) as u64; options.epochs = env("E", 6) as usize; options.margin = env("M", 20) as i32; options.count_min = env("C", 2) as u32; options.rows_max = env("R", 200000) as usize;
     let tagger = tag::train::train(&treebanks, &lists, &options);
     let bodies = [(Kind::Segment, segmenter.write()), (Kind::Tag, tagger.write())];
     card.figures = figures(&Engine::new(segmenter, tagger), files)?;
@@ -64,7 +67,7 @@ fn train_one(language: Language, files: &[File], variant: &str) -> Result<()> {
 fn figures(engine: &Engine, files: &[File]) -> Result<BTreeMap<String, f64>> {
     let mut figures = BTreeMap::new();
     for file in files.iter().filter(|file| file.part == Part::Development) {
-        let Figures { gold, raw, .. } = measure::figures(engine, &measure::treebank(file)?)?;
+        let Figures { gold, raw, tokens, seconds, .. } = measure::figures(engine, &measure::treebank(file)?)?;
         let two = |figure: f64| (figure * 100.0).round() / 100.0;
         let set = file.set();
         let all = [
@@ -73,7 +76,7 @@ fn figures(engine: &Engine, files: &[File]) -> Result<BTreeMap<String, f64>> {
             ("words", two(raw.words.f1())),
             ("sentences", two(raw.sentences.f1())),
         ];
-        eprintln!("{:<34} {all:?}", file.source.path);
+        eprintln!("{:<34} {:.2} | {:.2} {:.2} {:.2} {:.0}k", file.source.path, gold.f1(), raw.upos.f1(), raw.words.f1(), raw.sentences.f1(), tokens as f64 / seconds / 1000.0);
         figures.extend(all.map(|(name, figure)| (format!("{set} {name}"), figure)));
     }
     Ok(figures)
