@@ -53,6 +53,7 @@ pub(crate) fn figures(engine: &Engine, treebank: &[Sentence]) -> Result<Figures>
         sentence.words().for_each(|word| engine.tagger().push(&word.form, &mut scratch));
         let tags = engine.tagger().finish(&mut scratch);
         let right = sentence.words().zip(tags).filter(|(word, tag)| word.upos == **tag).count();
+        if std::env::var("ERR").is_ok() { for (word, tag) in sentence.words().zip(tags) { if word.upos != *tag { println!("ERR {} {} {}", word.upos, tag, word.form); } } }
         let all = tags.len() as u64;
         figures.gold.add(&Agreement { gold: all, found: all, right: right as u64 });
     }

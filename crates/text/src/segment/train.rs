@@ -18,6 +18,8 @@ pub struct Treebank {
     pub raw: bool,
     /// Whether its sentences end as those of running text do.
     pub breaks: bool,
+    /// A number for a treebank that is tagged by rules of its own; 0 for one whose rules are those of the model.
+    pub rules: u32,
 }
 
 /// Trains a segmenter.

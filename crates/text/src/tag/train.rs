@@ -3,7 +3,7 @@
 use super::features::{self, Light, ROLES};
 use super::lexicon::{Known, LISTS_MAX, Lexicon};
 use super::{START, Tagger};
-use crate::hash::{HashedMap, Random};
+use crate::hash::{self, HashedMap, Random};
 use crate::table::Table;
 use crate::word::{Seen, Spelling};
 use crate::Upos;
@@ -32,9 +32,10 @@ impl Default for Options {
     }
 }
 
-/// A sentence to learn from: its fold, and words with their tags.
+/// A sentence to learn from: its fold, whose rules it follows, and words with their tags.
 struct Tagged<'a> {
     fold: usize,
+    rules: u32,
     words: Vec<(&'a str, Upos)>,
 }
 
@@ -46,12 +47,14 @@ type Sums = [i64; Upos::COUNT];
 
 /// Trains a tagger.
 pub fn train(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>], options: &Options) -> Tagger {
-    let numbered = treebanks.iter().flat_map(|treebank| treebank.sentences.iter().enumerate());
-    let tagged = numbered.map(|(at, sentence)| Tagged {
-        fold: fold(at),
-        words: sentence.words().map(|word| (word.form.as_str(), word.upos)).collect(),
-    });
-    let sentences: Vec<Tagged<'_>> = tagged.collect();
+    let mut sentences = Vec::new();
+    for treebank in treebanks {
+        sentences.extend(treebank.sentences.iter().enumerate().map(|(at, sentence)| Tagged {
+            fold: fold(at),
+            rules: treebank.rules,
+            words: sentence.words().map(|word| (word.form.as_str(), word.upos)).collect(),
+        }));
+    }
     let words = Words::new(&sentences, lists);
     let examples = Examples::new(&sentences, &words, options);
     let seeds: Vec<u64> = (0..options.perceptrons).map(|i| options.seed + i).collect();
@@ -73,17 +76,17 @@ pub fn train(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>], options: &Op
 }
 
 /// Rounds weights to bytes and keeps the largest rows.
-fn pack(features: &[u64], sums: &[Sums], options: &Options) -> Table<{ Upos::COUNT }> {
+fn pack(features: &[(u64, bool)], sums: &[Sums], options: &Options) -> Table<{ Upos::COUNT }> {
     let largest = |sums: &Sums| sums.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
-    let mut order: Vec<usize> = (0..sums.len()).filter(|row| largest(&sums[*row]) > 0).collect();
-    order.sort_by_key(|row| (std::cmp::Reverse(largest(&sums[*row])), features[*row]));
+    let mut order: Vec<usize> = (0..sums.len()).filter(|row| !features[*row].1 && largest(&sums[*row]) > 0).collect();
+    order.sort_by_key(|row| (std::cmp::Reverse(largest(&sums[*row])), features[*row].0));
     // The largest of all rows are few and are cut, so that the others keep their differences.
     let unit = order.get(order.len() / 2000).map_or(1, |row| largest(&sums[*row]) / 127).max(1) as i64;
     let round = |weight: &i64| {
         let half = if *weight < 0 { -unit / 2 } else { unit / 2 };
         ((weight + half) / unit).clamp(-127, 127) as i8 as u8
     };
-    let rows = order.iter().map(|row| (features[*row], sums[*row].each_ref().map(round)));
+    let rows = order.iter().map(|row| (features[*row].0, sums[*row].each_ref().map(round)));
     let mut rows: Vec<_> = rows.filter(|(_, row)| *row != [0; Upos::COUNT]).collect();
     rows.truncate(options.rows_max);
     rows.sort_unstable_by_key(|(feature, _)| *feature);
@@ -103,7 +106,7 @@ impl Words {
         let mut spelling = Spelling::default();
         let mut words =
             Words { counts: HashedMap::default(), folds: vec![HashedMap::default(); FOLDS], listed: HashedMap::default() };
-        for Tagged { fold, words: sentence } in sentences {
+        for Tagged { fold, words: sentence, .. } in sentences {
             for (word, tag) in sentence {
                 let form = spelling.form(word);
                 words.counts.entry(form).or_default()[*tag as usize] += 1;
@@ -141,8 +144,8 @@ fn fold(sentence: usize) -> usize {
 
 /// All training data as rows of weights.
 struct Examples {
-    /// The key of each row.
-    features: Vec<u64>,
+    /// The key of each row, and whether it is of the rules of some treebanks alone.
+    features: Vec<(u64, bool)>,
     /// Rows of features that depend on tags.
     history: HashedMap<u32>,
     sentences: Vec<Vec<Example>>,
@@ -151,6 +154,7 @@ struct Examples {
 }
 
 struct Example {
+    rules: u32,
     near: [Light; 5],
     rows: std::ops::Range<usize>,
     tag: u8,
@@ -158,12 +162,15 @@ struct Example {
 
 impl Examples {
     fn new(sentences: &[Tagged<'_>], words: &Words, options: &Options) -> Examples {
-        let mut counts: HashedMap<u32> = HashedMap::default();
-        each(sentences, words, |_, _, feature, _| *counts.entry(feature).or_default() += 1);
-        let mut features: Vec<u64> =
-            counts.iter().filter(|(_, n)| **n >= options.count_min).map(|(f, _)| *f).collect();
+        let mut counts: HashedMap<(u32, bool)> = HashedMap::default();
+        each(sentences, words, |_, _, feature, _, own| {
+            let count = counts.entry(feature).or_insert((0, own));
+            count.0 += 1;
+        });
+        let kept = counts.iter().filter(|(_, (n, _))| *n >= options.count_min);
+        let mut features: Vec<(u64, bool)> = kept.map(|(f, (_, own))| (*f, *own)).collect();
         features.sort_unstable();
-        let index: HashedMap<u32> = features.iter().zip(0..).map(|(f, row)| (*f, row)).collect();
+        let index: HashedMap<u32> = features.iter().zip(0..).map(|(f, row)| (f.0, row)).collect();
         let mut examples = Examples {
             features,
             history: HashedMap::default(),
@@ -171,10 +178,11 @@ impl Examples {
             rows: Vec::new(),
         };
         let mut last = (usize::MAX, usize::MAX);
-        each(sentences, words, |(sentence, word), near, feature, history| {
+        each(sentences, words, |(sentence, word), near, feature, history, _| {
             if last != (sentence, word) {
                 let (start, tag) = (examples.rows.len(), sentences[sentence].words[word].1 as u8);
-                let example = Example { near: *near, rows: start..start, tag };
+                let rules = sentences[sentence].rules;
+                let example = Example { rules, near: *near, rows: start..start, tag };
                 examples.sentences[sentence].push(example);
                 last = (sentence, word);
             }
@@ -208,6 +216,9 @@ impl Examples {
                     rows.extend(&self.rows[example.rows.clone()]);
                     features::of_history(last, second, &example.near, |feature| {
                         rows.extend(self.history.get(&feature));
+                        if example.rules != 0 {
+                            rows.extend(self.history.get(&of_rules(feature, example.rules)));
+                        }
                     });
                     let mut scores = [0i32; Upos::COUNT];
                     for row in &rows {
@@ -251,11 +262,17 @@ impl Examples {
     }
 }
 
-/// Tells every feature of every word with its place, the words around and whether it depends on tags.
+/// The copy of a feature that only treebanks with rules of their own have: what they tag otherwise is learned there, and
+/// left out of the model (Daumé 2007, with the target's own copies left out).
+fn of_rules(feature: u64, rules: u32) -> u64 {
+    feature ^ hash::feature(250, rules.into())
+}
+
+/// Tells every feature of every word with its place, the words around, whether it depends on tags, and whether it is of rules alone.
 fn each(
     sentences: &[Tagged<'_>],
     words: &Words,
-    mut tell: impl FnMut((usize, usize), &[Light; 5], u64, bool),
+    mut tell: impl FnMut((usize, usize), &[Light; 5], u64, bool, bool),
 ) {
     let mut spelling = Spelling::default();
     let mut looks: Vec<(Light, Seen, Known)> = Vec::new();
@@ -266,6 +283,13 @@ fn each(
             let known = words.known(seen.form, Some(sentence.fold));
             (Light::new(&seen, known), seen, known)
         }));
+        let rules = sentence.rules;
+        let mut tell = |place: (usize, usize), near: &[Light; 5], feature: u64, history: bool| {
+            tell(place, near, feature, history, false);
+            if rules != 0 {
+                tell(place, near, of_rules(feature, rules), history, true);
+            }
+        };
         let (mut last, mut second) = (START, START);
         for (place, (_, tag)) in sentence.words.iter().enumerate() {
             let word = |away: isize| place.checked_add_signed(away).and_then(|at| looks.get(at));

@@ -42,6 +42,7 @@ fn train_one(language: Language, files: &[File], variant: &str) -> Result<()> {
         card.sources.push(file.source.clone());
         match file.part {
             Part::Train => treebanks.push(Treebank {
+                rules: std::env::var("OWN").ok().and_then(|v| v.split(',').position(|x| x == file.set())).map_or(0, |i| i as u32 + 1),
                 sentences: measure::treebank(file)?,
                 raw: !WITHOUT_RAW_TEXT.contains(&file.set()),
                 breaks: !SPEECH.contains(&file.set()),
