@@ -97,15 +97,15 @@ impl Analysis {
         self.forms.clear();
     }
 
-    /// A sentence as CoNLL-U has it.
-    pub fn conllu(&self, sentence: &SentenceSpan, text: &str) -> conllu::Sentence {
+    /// A sentence as CoNLL-U has it, with lemmas. `engine` is the one that analysed `text`.
+    pub fn conllu(&self, engine: &Engine, sentence: &SentenceSpan, text: &str) -> conllu::Sentence {
         let tokens = &self.tokens[sentence.tokens.clone()];
         let start = tokens.first().map_or(0, |token| token.bytes.start);
         let end = tokens.last().map_or(0, |token| token.bytes.end);
         let token = |token: &Token| conllu::Token {
             form: text[token.bytes.clone()].to_owned(),
             space_after: text[token.bytes.end..].chars().next().is_none_or(char::is_whitespace),
-            words: self.words[token.words.clone()].iter().map(|word| self.word(word, text)).collect(),
+            words: self.words[token.words.clone()].iter().map(|word| self.word(engine, word, text)).collect(),
         };
         conllu::Sentence {
             new_document: false,
@@ -116,9 +116,11 @@ impl Analysis {
         }
     }
 
-    fn word(&self, word: &Word, text: &str) -> conllu::Word {
+    fn word(&self, engine: &Engine, word: &Word, text: &str) -> conllu::Word {
         let form = self.form(word, text).to_owned();
-        conllu::Word { form, lemma: None, upos: word.upos, feats: String::new() }
+        let mut lemma = String::new();
+        engine.tagger.lemma(&form, word.upos, &mut lemma);
+        conllu::Word { form, lemma: Some(lemma), upos: word.upos, feats: String::new() }
     }
 }
 

@@ -48,14 +48,20 @@ pub(crate) fn treebank(file: &File) -> Result<Vec<Sentence>> {
 pub(crate) fn figures(engine: &Engine, treebank: &[Sentence]) -> Result<Figures> {
     let mut figures = Figures::default();
     let mut scratch = tag::Scratch::default();
+    let mut lemma = String::new();
     for sentence in treebank {
         engine.tagger().begin(&mut scratch);
         sentence.words().for_each(|word| engine.tagger().push(&word.form, &mut scratch));
         let tags = engine.tagger().finish(&mut scratch);
         let right = sentence.words().zip(tags).filter(|(word, tag)| word.upos == **tag).count();
-        if std::env::var("ERR").is_ok() { for (word, tag) in sentence.words().zip(tags) { if word.upos != *tag { println!("ERR {} {} {}", word.upos, tag, word.form); } } }
         let all = tags.len() as u64;
         figures.gold.add(&Agreement { gold: all, found: all, right: right as u64 });
+        let lemmas = sentence.words().zip(tags).filter(|(word, tag)| {
+            lemma.clear();
+            engine.tagger().lemma(&word.form, **tag, &mut lemma);
+            word.lemma.as_ref().is_none_or(|gold| *gold == lemma)
+        });
+        figures.lemmas.add(&Agreement { gold: all, found: all, right: lemmas.count() as u64 });
     }
     let (text, _) = conllu::raw_text(treebank);
     let (mut scratch, mut analysis) = (Scratch::default(), Analysis::default());
@@ -65,7 +71,7 @@ pub(crate) fn figures(engine: &Engine, treebank: &[Sentence]) -> Result<Figures>
     engine.analyse(&text, &mut scratch, &mut analysis);
     figures.seconds = start.elapsed().as_secs_f64();
     figures.tokens = analysis.tokens().len();
-    let found = analysis.sentences().iter().map(|sentence| analysis.conllu(sentence, &text));
+    let found = analysis.sentences().iter().map(|sentence| analysis.conllu(engine, sentence, &text));
     figures.raw = score::compare(treebank, &found.collect::<Vec<_>>())?;
     Ok(figures)
 }

@@ -114,6 +114,15 @@ impl Spelling {
     }
 }
 
+/// The lower case of a token, character by character, with one kind of apostrophe.
+pub(crate) fn lower(token: &str) -> String {
+    let lower = |c: char| match c {
+        '\u{2019}' => '\'',
+        c => c.to_lowercase().next().unwrap_or(c),
+    };
+    token.chars().map(lower).collect()
+}
+
 /// What is no part of a word but sits on it: Arabic vowel signs and the stretching of lines, soft hyphens, joiners and
 /// marks of direction, which have no width, and selectors of a character's look.
 fn is_ornament(c: char) -> bool {

@@ -12,6 +12,7 @@ pub mod train;
 
 use crate::model::{self, Error, Reader};
 use crate::table::Table;
+use crate::word::lower;
 use crate::{Language, hash};
 use breaks::{Glimpse, SoFar};
 use gaps::{Chunk, Detail};
@@ -119,7 +120,7 @@ impl Segmenter {
             glimpse.scores[role as usize] = sum(&self.breaks, keys);
         }
         let answer = match text.len() {
-            0..=64 => self.several.of(&several::lower(text)),
+            0..=64 => self.several.of(&lower(text)),
             _ => Answer::One,
         };
         (glimpse, answer)
@@ -135,7 +136,7 @@ impl Segmenter {
                 let near = |at: Option<usize>| {
                     let piece = at.and_then(|at| sentence.pieces.get(at));
                     let clip = piece.filter(|piece| piece.bytes.len() <= 64);
-                    clip.map_or(String::new(), |piece| several::lower(&sentence.text[piece.bytes.clone()]))
+                    clip.map_or(String::new(), |piece| lower(&sentence.text[piece.bytes.clone()]))
                 };
                 let (before, token, after) = (near(at.checked_sub(1)), near(Some(at)), near(Some(at + 1)));
                 let around = Around { before: &before, token: &token, after: &after };

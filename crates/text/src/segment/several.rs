@@ -62,15 +62,6 @@ const ONE: u32 = 0;
 const SEVERAL: u32 = 1 << 24;
 const ASK: u32 = 2 << 24;
 
-/// The lower case of a token, character by character, with one kind of apostrophe.
-pub(super) fn lower(token: &str) -> String {
-    let lower = |c: char| match c {
-        '\u{2019}' => '\'',
-        c => c.to_lowercase().next().unwrap_or(c),
-    };
-    token.chars().map(lower).collect()
-}
-
 fn without_acute(c: char) -> char {
     match c {
         'á' => 'a',

@@ -1,6 +1,7 @@
 //! Training of segmenters on treebanks.
 
-use super::several::{Around, Counts, Several, lower};
+use super::several::{Around, Counts, Several};
+use crate::word::lower;
 use super::{Chunk, Piece, bytes_of, Scan, Scratch, Segmenter, SoFar, breaks, near};
 use crate::binary::{Examples, Options};
 use crate::conllu::{self, Sentence};

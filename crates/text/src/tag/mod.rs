@@ -4,6 +4,7 @@
 //! and their weights summed, which costs nothing when tagging.
 
 mod features;
+mod lemma;
 mod lexicon;
 pub mod train;
 
@@ -12,6 +13,7 @@ use crate::table::Table;
 use crate::word::Spelling;
 use crate::{Upos, hash};
 use features::{Light, ROLES};
+use lemma::Lemmas;
 use lexicon::Lexicon;
 
 /// The version of the body that is written, and the newest that is read.
@@ -33,6 +35,7 @@ type Scores = [i16; Upos::COUNT];
 pub struct Tagger {
     lexicon: Lexicon,
     weights: Table<{ Upos::COUNT }>,
+    lemmas: Lemmas,
     edge: Looks,
 }
 
@@ -65,15 +68,15 @@ impl Tagger {
         reader.version("the tagger", VERSION)?;
         let lexicon = Lexicon::read(&mut reader)?;
         let weights = Table::read(&mut reader)?;
-        Ok(Tagger::new(lexicon, weights))
+        Ok(Tagger::new(lexicon, weights, Lemmas::read(&mut reader)?))
     }
 
-    fn new(lexicon: Lexicon, weights: Table<{ Upos::COUNT }>) -> Tagger {
+    fn new(lexicon: Lexicon, weights: Table<{ Upos::COUNT }>, lemmas: Lemmas) -> Tagger {
         let mut edge = Looks { light: Light::EDGE, roles: [[0; Upos::COUNT]; ROLES] };
         for (role, scores) in edge.roles.iter_mut().enumerate() {
             features::of_edge(role, |feature| weights.add(&[feature], scores));
         }
-        Tagger { lexicon, weights, edge }
+        Tagger { lexicon, weights, lemmas, edge }
     }
 
     /// The body of its model.
@@ -82,7 +85,13 @@ impl Tagger {
         out.extend(VERSION.to_le_bytes());
         self.lexicon.write(&mut out);
         self.weights.write(&mut out);
+        self.lemmas.write(&mut out);
         out
+    }
+
+    /// Adds the dictionary form of a word with its tag to `out`; the word itself where nothing is known.
+    pub fn lemma(&self, form: &str, tag: Upos, out: &mut String) {
+        self.lemmas.of(form, tag, out);
     }
 
     /// Begins a sentence.

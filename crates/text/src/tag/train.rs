@@ -1,12 +1,14 @@
 //! Training of taggers: integers all through, so that the same data and seed give the same bytes on any machine.
 
 use super::features::{self, Light, ROLES};
+use super::lemma::Lemmas;
 use super::lexicon::{Known, LISTS_MAX, Lexicon};
 use super::{START, Tagger};
 use crate::hash::{self, HashedMap, Random};
 use crate::table::Table;
 use crate::word::{Seen, Spelling};
-use crate::Upos;
+use crate::conllu::Sentence;
+use crate::{Language, Upos};
 use crate::segment::train::Treebank;
 
 /// How a tagger is trained.
@@ -46,7 +48,9 @@ const FOLDS: usize = 10;
 type Sums = [i64; Upos::COUNT];
 
 /// Trains a tagger.
-pub fn train(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>], options: &Options) -> Tagger {
+pub fn train(
+    language: Language,
+    treebanks: &[Treebank], lists: &[Vec<(String, Upos)>], options: &Options) -> Tagger {
     let mut sentences = Vec::new();
     for treebank in treebanks {
         sentences.extend(treebank.sentences.iter().enumerate().map(|(at, sentence)| Tagged {
@@ -72,7 +76,15 @@ pub fn train(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>], options: &Op
             }
         });
     }
-    Tagger::new(words.lexicon(), pack(&examples.features, &sums, options))
+    let lemmas = Lemmas::learn(language, treebanks.iter().flat_map(lemmas));
+    Tagger::new(words.lexicon(), pack(&examples.features, &sums, options), lemmas)
+}
+
+/// Words with tags and lemmas; those of treebanks whose rules are the model's weigh more.
+fn lemmas(treebank: &Treebank) -> impl Iterator<Item = (&str, Upos, &str, u32)> {
+    let weight = if treebank.rules == 0 { 8 } else { 1 };
+    let words = treebank.sentences.iter().flat_map(Sentence::words);
+    words.filter_map(move |word| Some((&*word.form, word.upos, word.lemma.as_deref()?, weight)))
 }
 
 /// Rounds weights to bytes and keeps the largest rows.

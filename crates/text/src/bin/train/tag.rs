@@ -54,7 +54,7 @@ fn train_one(language: Language, files: &[File], variant: &str) -> Result<()> {
     let env = |n: &str, d: i64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
     let mut options = tag::train::Options { seed: SEED, ..tag::train::Options::default() };
     options.perceptrons = env("P", 4) as u64; options.epochs = env("E", 6) as usize; options.margin = env("M", 20) as i32; options.count_min = env("C", 2) as u32; options.rows_max = env("R", 200000) as usize;
-    let tagger = tag::train::train(&treebanks, &lists, &options);
+    let tagger = tag::train::train(language, &treebanks, &lists, &options);
     let bodies = [(Kind::Segment, segmenter.write()), (Kind::Tag, tagger.write())];
     card.figures = figures(&Engine::new(segmenter, tagger), files)?;
     for (kind, body) in bodies {
@@ -68,7 +68,7 @@ fn train_one(language: Language, files: &[File], variant: &str) -> Result<()> {
 fn figures(engine: &Engine, files: &[File]) -> Result<BTreeMap<String, f64>> {
     let mut figures = BTreeMap::new();
     for file in files.iter().filter(|file| file.part == Part::Development) {
-        let Figures { gold, raw, tokens, seconds, .. } = measure::figures(engine, &measure::treebank(file)?)?;
+        let Figures { gold, lemmas, raw, tokens, seconds, .. } = measure::figures(engine, &measure::treebank(file)?)?;
         let two = |figure: f64| (figure * 100.0).round() / 100.0;
         let set = file.set();
         let all = [
@@ -77,7 +77,7 @@ fn figures(engine: &Engine, files: &[File]) -> Result<BTreeMap<String, f64>> {
             ("words", two(raw.words.f1())),
             ("sentences", two(raw.sentences.f1())),
         ];
-        eprintln!("{:<34} {:.2} | {:.2} {:.2} {:.2} {:.0}k", file.source.path, gold.f1(), raw.upos.f1(), raw.words.f1(), raw.sentences.f1(), tokens as f64 / seconds / 1000.0);
+        eprintln!("{:<34} {:.2} {:.2} | {:.2} {:.2} {:.2} {:.0}k", file.source.path, gold.f1(), lemmas.f1(), raw.upos.f1(), raw.words.f1(), raw.sentences.f1(), tokens as f64 / seconds / 1000.0);
         figures.extend(all.map(|(name, figure)| (format!("{set} {name}"), figure)));
     }
     Ok(figures)
