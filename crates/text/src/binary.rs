@@ -88,7 +88,8 @@ fn perceptron(
 }
 
 fn pack(features: &[u64], sums: &[i64]) -> Table<1> {
-    let mut sizes: Vec<u64> = sums.iter().map(|sum| sum.unsigned_abs()).filter(|size| *size > 0).collect();
+    let mut sizes: Vec<u64> =
+        sums.iter().map(|sum| sum.unsigned_abs()).filter(|size| *size > 0).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
     let unit = sizes.get(sizes.len() / 2000).map_or(1, |size| size / 127).max(1) as i64;
     let round = |sum: &i64| {

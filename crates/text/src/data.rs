@@ -145,9 +145,12 @@ pub(crate) fn unescape(text: &str) -> String {
 
 /// A list of words with their most frequent part of speech. In early PADT names are tagged X.
 pub(crate) fn words(file: &File) -> Result<Vec<(String, Upos)>> {
-    let names = |tag: Upos| if file.set().contains("padt") && tag == Upos::X { Upos::Propn } else { tag };
+    let names =
+        |tag: Upos| if file.set().contains("padt") && tag == Upos::X { Upos::Propn } else { tag };
     let rows = rows(&file.path)?.into_iter();
-    Ok(rows.filter_map(|row| Some((row.first()?.clone(), names(Upos::parse(row.get(1)?)?)))).collect())
+    Ok(rows
+        .filter_map(|row| Some((row.first()?.clone(), names(Upos::parse(row.get(1)?)?))))
+        .collect())
 }
 
 /// The options that follow a subcommand.

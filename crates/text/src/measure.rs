@@ -8,6 +8,9 @@ use strongroom_text::conllu::{self, Sentence};
 use strongroom_text::score::{self, Agreement, Scores};
 use strongroom_text::{Upos, tag};
 
+/// How often a text is analysed to see how fast.
+const ROUNDS: usize = 7;
+
 /// The figures of a treebank.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
@@ -65,13 +68,17 @@ pub(crate) fn figures(engine: &Engine, treebank: &[Sentence]) -> Result<Figures>
     }
     let (text, _) = conllu::raw_text(treebank);
     let (mut scratch, mut analysis) = (Scratch::default(), Analysis::default());
-    // Once to warm up, as in a process that runs on.
+    // Once to warm up, as in a process that runs on; then the best of some rounds, for others may be at work.
     engine.analyse(&text, &mut scratch, &mut analysis);
-    let start = Instant::now();
-    engine.analyse(&text, &mut scratch, &mut analysis);
-    figures.seconds = start.elapsed().as_secs_f64();
+    figures.seconds = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        engine.analyse(&text, &mut scratch, &mut analysis);
+        figures.seconds = figures.seconds.min(start.elapsed().as_secs_f64());
+    }
     figures.tokens = analysis.tokens().len();
-    let found = analysis.sentences().iter().map(|sentence| analysis.conllu(engine, sentence, &text));
+    let found =
+        analysis.sentences().iter().map(|sentence| analysis.conllu(engine, sentence, &text));
     figures.raw = score::compare(treebank, &found.collect::<Vec<_>>())?;
     Ok(figures)
 }

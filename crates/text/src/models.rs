@@ -36,9 +36,9 @@ macro_rules! models {
 models! {
     En: "en", "en.free";
     Ar: "ar", "ar.free";
-    Zh: "zh", "zh.free";
-    De: "de", "de.free";
-    Fr: "fr", "fr.free";
+    Zh: "zh", "zh";
+    De: "de", "de";
+    Fr: "fr", "fr";
     Es: "es", "es";
     It: "it", "it.free";
     Ru: "ru", "ru.free";
@@ -74,4 +74,27 @@ pub fn cards() -> Result<Vec<(Kind, Language, usize, Card)>, Error> {
         }
     }
     Ok(cards)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_models_are_read_and_within_their_bounds() {
+        let mut total = 0;
+        for (kind, language, size, card) in cards().unwrap() {
+            total += size;
+            assert!(!card.sources.is_empty(), "{language} {}", kind.name());
+            let free = cfg!(not(feature = "non-commercial"));
+            assert!(!free || !card.non_commercial(), "{language} {}", kind.name());
+        }
+        assert!(total < BYTES_MAX, "{total} bytes");
+        for language in Language::ALL {
+            engine(language); // which panics where it cannot
+        }
+    }
+
+    /// Of the 40 MB that all models of all kinds may have.
+    const BYTES_MAX: usize = 24 << 20;
 }

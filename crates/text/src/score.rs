@@ -113,8 +113,12 @@ struct Side<'a> {
 
 impl Side<'_> {
     fn new(sentences: &[Sentence]) -> Side<'_> {
-        let mut side =
-            Side { chars: Vec::new(), sentences: Vec::new(), tokens: Vec::new(), words: Vec::new() };
+        let mut side = Side {
+            chars: Vec::new(),
+            sentences: Vec::new(),
+            tokens: Vec::new(),
+            words: Vec::new(),
+        };
         for sentence in sentences {
             let start = side.chars.len();
             for token in &sentence.tokens {

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn rows_are_found_and_others_are_not() {
-        let rows: Vec<_> = (0..20_000u64).map(|i| (hash::mix(i), [i as u8, (i >> 8) as u8])).collect();
+        let rows: Vec<_> =
+            (0..20_000u64).map(|i| (hash::mix(i), [i as u8, (i >> 8) as u8])).collect();
         let table = Table::build(&rows);
         let mut bytes = Vec::new();
         table.write(&mut bytes);

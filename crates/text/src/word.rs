@@ -148,11 +148,26 @@ fn kind(c: char) -> char {
         'a'..='z' => 'a',
         '0'..='9' => '0',
         c if c.is_ascii() => c,
-        c if c.is_uppercase() => if c < '\u{250}' { 'A' } else { 'B' },
-        c if c.is_lowercase() => if c < '\u{250}' { 'a' } else { 'b' },
+        c if c.is_uppercase() => {
+            if c < '\u{250}' {
+                'A'
+            } else {
+                'B'
+            }
+        }
+        c if c.is_lowercase() => {
+            if c < '\u{250}' {
+                'a'
+            } else {
+                'b'
+            }
+        }
         c if c.is_alphabetic() => 'o',
         c if c.is_numeric() => '0',
-        '\u{2010}'..='\u{205e}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}' | '\u{a1}'..='\u{bf}'
+        '\u{2010}'..='\u{205e}'
+        | '\u{3000}'..='\u{303f}'
+        | '\u{ff00}'..='\u{ffef}'
+        | '\u{a1}'..='\u{bf}'
         | '\u{60c}'..='\u{61f}' => '-',
         _ => '*',
     }

@@ -2,15 +2,7 @@
 
 use super::scan::{Atom, kind};
 use crate::hash::{feature, join};
-
-/// What is looked at besides kinds and forms of the atoms around.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Detail {
-    /// Atoms are words and signs.
-    Words,
-    /// Atoms are letters or ideographs: pairs and triples of them count, and what words are known.
-    Letters,
-}
+use std::ops::Range;
 
 /// A chunk, as gaps see it.
 pub(super) struct Chunk<'a> {
@@ -19,16 +11,40 @@ pub(super) struct Chunk<'a> {
     form: u64,
     /// The kind of the first atom of the next chunk, roughly.
     next: u32,
-    detail: Detail,
+    /// For each atom the longest known word that begins with it; empty where letters do not count.
+    words: &'a [Longest],
+}
+
+/// The longest known word of several atoms that begins with an atom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Longest {
+    /// The atom after its last one; 0 where there is none.
+    end: usize,
+    /// What is known of it.
+    known: u64,
+}
+
+/// Looks for known words among atoms; `word` tells what is known of a range of them.
+pub(super) fn longest_words(
+    count: usize,
+    word: impl Fn(Range<usize>) -> u64,
+    words: &mut Vec<Longest>,
+) {
+    words.clear();
+    words.extend((0..count).map(|from| {
+        let ends = (from + 2..=count.min(from + WORD_ATOMS_MAX)).rev();
+        let known = ends.map(|end| Longest { end, known: word(from..end) });
+        known.into_iter().find(|longest| longest.known != 0).unwrap_or_default()
+    }));
 }
 
 /// Of a longer chunk only this many atoms make its form.
 const FORM_ATOMS_MAX: usize = 24;
 
 impl<'a> Chunk<'a> {
-    pub(super) fn new(atoms: &'a [Atom], next: u32, detail: Detail) -> Chunk<'a> {
+    pub(super) fn new(atoms: &'a [Atom], next: u32, words: &'a [Longest]) -> Chunk<'a> {
         let form = atoms.iter().take(FORM_ATOMS_MAX).fold(3, |hash, atom| join(hash, atom.form));
-        Chunk { atoms, form, next: next.min(kind::SIGNS), detail }
+        Chunk { atoms, form, next: next.min(kind::SIGNS), words }
     }
 
     fn kind(&self, at: usize, away: isize) -> u64 {
@@ -47,7 +63,7 @@ impl<'a> Chunk<'a> {
         &self,
         at: usize,
         start: usize,
-        word: impl Fn(std::ops::Range<usize>) -> u64,
+        word: impl Fn(Range<usize>) -> u64,
         mut emit: impl FnMut(u64),
     ) {
         let k = |away| self.kind(at, away);
@@ -74,7 +90,8 @@ impl<'a> Chunk<'a> {
         see(14, pair, last);
         see(15, join(f(0), k(1)), last);
         see(16, join(f(-1), pair), last);
-        let begun = (start.max(at.saturating_sub(8))..=at).fold(5, |hash, i| join(hash, self.kind(i, 0)));
+        let begun =
+            (start.max(at.saturating_sub(8))..=at).fold(5, |hash, i| join(hash, self.kind(i, 0)));
         see(17, begun, k(1));
         see(18, begun, join(k(1), k(2)));
         let first = (self.kind(start, 0), (at - start).min(5) as u64);
@@ -82,7 +99,7 @@ impl<'a> Chunk<'a> {
         let rest = (at + 1..count.min(at + 7)).fold(7, |hash, i| join(hash, self.kind(i, 0)));
         see(20, k(0), rest);
         see(21, k(-2), join(k(-1), pair));
-        if self.detail == Detail::Letters {
+        if !self.words.is_empty() {
             self.letters(at, start, word, emit);
         }
     }
@@ -91,7 +108,7 @@ impl<'a> Chunk<'a> {
         &self,
         at: usize,
         start: usize,
-        word: impl Fn(std::ops::Range<usize>) -> u64,
+        word: impl Fn(Range<usize>) -> u64,
         mut emit: impl FnMut(u64),
     ) {
         let f = |away| self.form(at, away);
@@ -107,27 +124,30 @@ impl<'a> Chunk<'a> {
         see(13, join(f(-1), f(0)), f(1));
         see(14, join(f(0), f(1)), f(2));
         let length = at + 1 - start;
-        let token = (start..=at).fold(9, |hash, i| join(hash, self.form(i, 0)));
+        let token = (start.max((at + 1).saturating_sub(FORM_ATOMS_MAX))..=at)
+            .fold(9, |hash, i| join(hash, self.form(i, 0)));
         see(15, token, 0);
         see(16, token, f(1));
         see(17, length.min(6) as u64, self.kind(at, 1));
         see(18, length.min(6) as u64, word(start..at + 1));
-        // The longest known words that begin after the gap, end before it, and stand across it.
         let count = self.atoms.len();
-        let longest = |from: usize, until: usize| {
-            (from + 2..=until.min(from + WORD_ATOMS_MAX).min(count)).rev().find(|end| word(from..*end) != 0)
-        };
-        let after = longest(at + 1, count).map_or((0, 0), |end| (end - at - 1, word(at + 1..end)));
-        see(19, after.0 as u64, after.1);
-        let going = longest(start, count).filter(|end| *end > at + 1).map_or((0, 0), |end| (end - start, word(start..end)));
-        see(20, going.0 as u64, going.1);
-        see(21, join(going.0 as u64, after.0 as u64), join(word(start..at + 1), length.min(6) as u64));
-        let across = (start..=at).rev().find_map(|from| longest(from, count).filter(|end| *end > at + 1));
-        see(22, across.is_some().into(), join(after.0 as u64, u64::from(word(start..at + 1) != 0)));
+        // The longest known words: that begins after the gap, that begins with the token, and whether any stands across.
+        let after = self.words[at + 1];
+        let length_after = after.end.saturating_sub(at + 1) as u64;
+        see(19, length_after, after.known);
+        let begun =
+            Some(self.words[start]).filter(|longest| longest.end > at + 1).unwrap_or_default();
+        let length_begun = begun.end.saturating_sub(start) as u64;
+        see(20, length_begun, begun.known);
+        let known = word(start..at + 1);
+        see(21, join(length_begun, length_after), join(known, length.min(6) as u64));
+        let first = start.max((at + 1).saturating_sub(WORD_ATOMS_MAX));
+        let across = self.words[first..=at].iter().any(|longest| longest.end > at + 1);
+        see(22, across.into(), join(length_after, u64::from(known != 0)));
         if at + 1 < 5 || count - at < 6 {
             see(23, (at + 1) as u64, f(0));
             see(24, (count - at) as u64, f(1));
-            let rest = (at + 1..count).fold(11, |hash, i| join(hash, self.form(i, 0)));
+            let rest = (at + 1..count.min(at + 8)).fold(11, |hash, i| join(hash, self.form(i, 0)));
             see(25, rest, 0);
             see(26, rest, f(0));
             let from_start = (0..=at).fold(13, |hash, i| join(hash, self.form(i, 0)));

@@ -15,7 +15,7 @@ use crate::table::Table;
 use crate::word::lower;
 use crate::{Language, hash};
 use breaks::{Glimpse, SoFar};
-use gaps::{Chunk, Detail};
+use gaps::{Chunk, Longest};
 use scan::{Atom, Scan, kind};
 use several::{Answer, Around, Several};
 use std::ops::Range;
@@ -62,6 +62,8 @@ pub struct Scratch {
     /// How many pieces at the beginning were given out as a sentence.
     given: usize,
     memory: Vec<(u64, Glimpse, Answer)>,
+    /// Known words among the atoms of a chunk.
+    words: Vec<Longest>,
     /// Features that are looked up together.
     keys: Vec<u64>,
 }
@@ -99,11 +101,9 @@ impl Segmenter {
         Walk { segmenter: self, text, scan, scratch, done: false }
     }
 
-    fn detail(&self) -> Detail {
-        match self.language {
-            Language::Ar | Language::Zh => Detail::Letters,
-            _ => Detail::Words,
-        }
+    /// Whether words are written together without signs between, so that letters and known words tell where they end.
+    fn by_letter(&self) -> bool {
+        matches!(self.language, Language::Ar | Language::Zh)
     }
 
     /// What is known of a word in lower case: its most frequent tag, plus 1; or 0.
@@ -138,7 +138,8 @@ impl Segmenter {
                     let clip = piece.filter(|piece| piece.bytes.len() <= 64);
                     clip.map_or(String::new(), |piece| lower(&sentence.text[piece.bytes.clone()]))
                 };
-                let (before, token, after) = (near(at.checked_sub(1)), near(Some(at)), near(Some(at + 1)));
+                let (before, token, after) =
+                    (near(at.checked_sub(1)), near(Some(at)), near(Some(at + 1)));
                 let around = Around { before: &before, token: &token, after: &after };
                 if !self.several.ask(number, &around, |word| self.known(word)) {
                     return false;
@@ -178,7 +179,7 @@ pub struct Walk<'a> {
 
 impl Walk<'_> {
     /// The next sentence.
-    pub fn next(&mut self) -> Option<Sentence<'_>> {
+    pub fn next_sentence(&mut self) -> Option<Sentence<'_>> {
         let given = std::mem::take(&mut self.scratch.given);
         self.scratch.pieces.drain(..given);
         let mut so_far = SoFar::default();
@@ -228,7 +229,13 @@ impl Walk<'_> {
     /// Cuts a chunk into pieces.
     fn cut(&mut self, atoms: &[Atom], line: bool) {
         let segmenter = self.segmenter;
-        let chunk = Chunk::new(atoms, self.scan.peek(), segmenter.detail());
+        let word = |range| segmenter.known(bytes_of(self.text, atoms, range));
+        let mut words = std::mem::take(&mut self.scratch.words);
+        words.clear();
+        if segmenter.by_letter() {
+            gaps::longest_words(atoms.len(), word, &mut words);
+        }
+        let chunk = Chunk::new(atoms, self.scan.peek(), &words);
         let mut start = 0;
         for at in 0..atoms.len() {
             let ends = at + 1 == atoms.len() || {
@@ -243,6 +250,7 @@ impl Walk<'_> {
                 start = at + 1;
             }
         }
+        self.scratch.words = words;
     }
 
     fn push(&mut self, atoms: &[Atom], first: bool, line: bool) {
@@ -288,8 +296,88 @@ fn bytes_of<'a>(text: &'a str, atoms: &[Atom], range: Range<usize>) -> &'a str {
 
 /// The two pieces before a gap and the two after it, on the same line.
 fn near(pieces: &[Piece], at: usize) -> [Glimpse; 4] {
-    let glimpse = |i: Option<usize>| i.and_then(|i| pieces.get(i)).map_or(Glimpse::default(), |p| p.glimpse);
+    let glimpse =
+        |i: Option<usize>| i.and_then(|i| pieces.get(i)).map_or(Glimpse::default(), |p| p.glimpse);
     let before2 = at.checked_sub(2).filter(|i| !pieces[i + 1].line);
     let after2 = Some(at + 1).filter(|i| pieces.get(*i).is_some_and(|piece| !piece.line));
     [glimpse(before2), glimpse(at.checked_sub(1)), glimpse(Some(at)), glimpse(after2)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::train::tests::treebanks;
+    use super::*;
+    use crate::model::{Card, Kind, Model};
+
+    fn segmenter() -> Segmenter {
+        train::train(Language::En, &treebanks(), &[], 1)
+    }
+
+    fn model(body: Vec<u8>) -> Model {
+        let language = Some(Language::En);
+        Model { kind: Kind::Segment, language, card: Card::default(), body }
+    }
+
+    #[test]
+    fn sentences_and_tokens_are_found() {
+        let segmenter = segmenter();
+        let check = |text: &str, expected: &[&[&str]]| {
+            let (mut scratch, mut found) = (Scratch::default(), Vec::new());
+            let mut walk = segmenter.walk(text, &mut scratch);
+            while let Some(sentence) = walk.next_sentence() {
+                let forms = sentence.pieces.iter().map(|p| &text[p.bytes.clone()]);
+                found.push(forms.collect::<Vec<_>>());
+            }
+            assert_eq!(found, expected, "{text:?}");
+        };
+        check("", &[]);
+        check(" \n\t", &[]);
+        check(
+            "Mr. Lee doesn't like Bob. Ann knows the dog.",
+            &[&["Mr.", "Lee", "doesn't", "like", "Bob", "."], &["Ann", "knows", "the", "dog", "."]],
+        );
+        check("Ann sees\nBob", &[&["Ann", "sees"], &["Bob"]]);
+    }
+
+    #[test]
+    fn tokens_of_several_words_keep_their_capitals() {
+        let segmenter = segmenter();
+        let check = |text: &str, expected: &[&str]| {
+            let mut scratch = Scratch::default();
+            let mut walk = segmenter.walk(text, &mut scratch);
+            let sentence = walk.next_sentence().unwrap();
+            let mut words = Vec::new();
+            segmenter
+                .words(&sentence, sentence.pieces.len() - 1, |word| words.push(word.to_owned()));
+            assert_eq!(words, expected, "{text:?}");
+        };
+        check("Kim doesn't", &["does", "n't"]);
+        check("Kim Doesn\u{2019}t", &["Does", "n\u{2019}t"]);
+        check("KIM DOESN'T", &["DOES", "N'T"]);
+        check("Kim sees", &[]);
+    }
+
+    #[test]
+    fn a_sentence_has_a_bound() {
+        let text = "dog ".repeat(3 * SENTENCE_TOKENS_MAX);
+        let (segmenter, mut scratch, mut tokens) = (segmenter(), Scratch::default(), 0);
+        let mut walk = segmenter.walk(&text, &mut scratch);
+        while let Some(sentence) = walk.next_sentence() {
+            assert!(sentence.pieces.len() <= SENTENCE_TOKENS_MAX);
+            tokens += sentence.pieces.len();
+        }
+        assert_eq!(tokens, 3 * SENTENCE_TOKENS_MAX);
+    }
+
+    #[test]
+    fn a_damaged_model_is_refused() {
+        let body = segmenter().write();
+        assert!(Segmenter::read(&model(body.clone())).is_ok());
+        for at in (0..body.len()).step_by(body.len() / 200 + 1) {
+            assert!(Segmenter::read(&model(body[..at].to_vec())).is_err(), "cut at {at}");
+        }
+        let mut newer = body;
+        newer[0] += 1;
+        assert!(Segmenter::read(&model(newer)).unwrap_err().to_string().contains("version"));
+    }
 }

@@ -39,12 +39,29 @@ fn classes() -> &'static [Class] {
 fn class_of(c: char) -> Class {
     match c {
         '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Class::Line,
-        '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}'
-        | '\u{6d6}'..='\u{6dc}' | '\u{6df}'..='\u{6e8}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0020}'..='\u{e007f}' => Class::Extend,
+        '\u{300}'..='\u{36f}'
+        | '\u{483}'..='\u{489}'
+        | '\u{610}'..='\u{61a}'
+        | '\u{64b}'..='\u{65f}'
+        | '\u{670}'
+        | '\u{6d6}'..='\u{6dc}'
+        | '\u{6df}'..='\u{6e8}'
+        | '\u{ad}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}'
+        | '\u{1f3fb}'..='\u{1f3ff}'
+        | '\u{e0020}'..='\u{e007f}' => Class::Extend,
         c if c.is_whitespace() || c.is_control() => Class::Space,
-        '\u{3041}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{e00}'..='\u{eff}' | '\u{3005}' | '\u{3007}'
+        '\u{3041}'..='\u{30ff}'
+        | '\u{3400}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{e00}'..='\u{eff}'
+        | '\u{3005}'
+        | '\u{3007}'
         | '\u{20000}'..='\u{3ffff}' => Class::Ideograph,
         c if c.is_uppercase() => Class::Upper,
         c if c.is_lowercase() => Class::Lower,
@@ -139,9 +156,7 @@ impl<'a> Scan<'a> {
                     self.at = from;
                     break;
                 }
-                Class::Lower | Class::Upper | Class::Letter | Class::Extend => {
-                    self.letters(class)
-                }
+                Class::Lower | Class::Upper | Class::Letter | Class::Extend => self.letters(class),
                 Class::Digit => {
                     self.run(|class| matches!(class, Class::Digit | Class::Extend));
                     kind::DIGITS
@@ -215,7 +230,13 @@ impl<'a> Scan<'a> {
         }
         match (upper, lower) {
             (0, true) => kind::LOWER,
-            (0, false) => if other { kind::LETTERS } else { kind::NONE },
+            (0, false) => {
+                if other {
+                    kind::LETTERS
+                } else {
+                    kind::NONE
+                }
+            }
             (1, false) => kind::INITIAL,
             (_, false) => kind::UPPER,
             (_, true) => kind::CAPITAL,
@@ -244,8 +265,12 @@ impl<'a> Scan<'a> {
             }
         }
         match c {
-            '\u{a1}'..='\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}'
-            | '\u{60c}'..='\u{6d4}' | '\u{20a0}'..='\u{20cf}' => kind::SIGNS + c as u32,
+            '\u{a1}'..='\u{bf}'
+            | '\u{2010}'..='\u{205e}'
+            | '\u{3000}'..='\u{303f}'
+            | '\u{ff00}'..='\u{ffef}'
+            | '\u{60c}'..='\u{6d4}'
+            | '\u{20a0}'..='\u{20cf}' => kind::SIGNS + c as u32,
             _ => kind::SYMBOL,
         }
     }
@@ -265,7 +290,10 @@ impl<'a> Scan<'a> {
                 atoms.splice(first..last, [Atom { bytes: range, kind, form }]);
             }
         }
-        let is_word = |atom: &Atom| matches!(atom.kind, kind::LOWER..=kind::IDEOGRAPH) || atom.kind == kind::SIGNS + u32::from(b'_');
+        let is_word = |atom: &Atom| {
+            matches!(atom.kind, kind::LOWER..=kind::IDEOGRAPH)
+                || atom.kind == kind::SIGNS + u32::from(b'_')
+        };
         let mut at = 0;
         while at + 1 < atoms.len() {
             let kind = match atoms[at].kind.wrapping_sub(kind::SIGNS) {
@@ -312,7 +340,9 @@ fn address(chunk: &str) -> Option<(u32, Range<usize>)> {
 /// An address ends before signs that rather belong to the sentence.
 fn end_of_address(chunk: &str, start: usize) -> usize {
     let rest = &chunk[start..];
-    let stop = rest.find(['<', '>', '"', '\u{201c}', '\u{201d}', '\u{ab}', '\u{bb}']).unwrap_or(rest.len());
+    let stop = rest
+        .find(['<', '>', '"', '\u{201c}', '\u{201d}', '\u{ab}', '\u{bb}'])
+        .unwrap_or(rest.len());
     let rest = &rest[..stop];
     let mut kept = rest.trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', '\u{2026}', ']']);
     if kept.ends_with(')') && !kept.contains('(') {
@@ -345,7 +375,10 @@ mod tests {
         check("@ann_b: #tag_1!", &[&["@ann_b", ":"], &["#tag_1", "!"]]);
         check("#1 a@b", &[&["#", "1"], &["a", "@", "b"]]);
         check("10km 你好", &[&["10", "km"], &["你", "好"]]);
-        check("👍🏽👩\u{200d}👩\u{200d}👧🇩🇪❤\u{fe0f}", &[&["👍🏽", "👩\u{200d}👩\u{200d}👧", "🇩🇪", "❤\u{fe0f}"]]);
+        check(
+            "👍🏽👩\u{200d}👩\u{200d}👧🇩🇪❤\u{fe0f}",
+            &[&["👍🏽", "👩\u{200d}👩\u{200d}👧", "🇩🇪", "❤\u{fe0f}"]],
+        );
         check("cafe\u{301}s", &[&["cafe\u{301}s"]]);
     }
 

@@ -58,6 +58,9 @@ pub(super) struct Around<'a> {
     pub(super) after: &'a str,
 }
 
+/// What a token in lower case was in training: one word so many times, and how often split how.
+type Seen = (String, u32, Vec<(Split, u32)>);
+
 const ONE: u32 = 0;
 const SEVERAL: u32 = 1 << 24;
 const ASK: u32 = 2 << 24;
@@ -91,9 +94,11 @@ impl Split {
     /// The words of `token`, if it ends as it must. `each` is told them in order.
     pub(super) fn apply(&self, token: &str, mut each: impl FnMut(&str)) {
         let strip = self.strip.chars().count();
-        let kept = token.char_indices().rev().nth(strip.wrapping_sub(1)).map_or(token.len(), |(i, _)| i);
+        let kept =
+            token.char_indices().rev().nth(strip.wrapping_sub(1)).map_or(token.len(), |(i, _)| i);
         let (stem, end) = token.split_at(if strip == 0 { token.len() } else { kept });
-        let loud = token.chars().filter(|c| c.is_uppercase()).count() > 1 && !token.chars().any(char::is_lowercase);
+        let loud = token.chars().filter(|c| c.is_uppercase()).count() > 1
+            && !token.chars().any(char::is_lowercase);
         let verbatim = self.strip == self.add.clone() + &self.tail.concat();
         let mut word = String::new();
         let mut given = end.chars();
@@ -101,7 +106,9 @@ impl Split {
             for (i, c) in text.chars().enumerate() {
                 match given.next().filter(|_| verbatim) {
                     Some(original) => word.push(original),
-                    None if loud || (first && i == 0 && end.starts_with(char::is_uppercase)) => word.extend(c.to_uppercase()),
+                    None if loud || (first && i == 0 && end.starts_with(char::is_uppercase)) => {
+                        word.extend(c.to_uppercase())
+                    }
                     None => word.push(c),
                 }
             }
@@ -132,10 +139,10 @@ impl Several {
         Several { splits: Vec::new(), forms: empty(), endings: empty(), weights: Table::build(&[]) }
     }
 
-    /// From what each token in lower case was in training: one word so many times, and how often split how; and the least number of
-    /// different tokens that an ending must have split.
-    pub(super) fn build(tokens: &[(String, u32, Vec<(Split, u32)>)], types_min: usize) -> Several {
-        let mut splits: Vec<Split> = tokens.iter().flat_map(|t| t.2.iter().map(|s| s.0.clone())).collect();
+    /// From what tokens were in training, and the least number of different tokens that an ending must have split.
+    pub(super) fn build(tokens: &[Seen], types_min: usize) -> Several {
+        let mut splits: Vec<Split> =
+            tokens.iter().flat_map(|t| t.2.iter().map(|s| s.0.clone())).collect();
         splits.sort();
         splits.dedup();
         splits.truncate(SPLITS_MAX);
@@ -146,17 +153,23 @@ impl Several {
             for (split, _) in ways {
                 let (strip, whole) = (split.strip.chars().count(), token.chars().count());
                 if strip > 0 && strip <= ENDING_CHARS_MAX && strip < whole {
-                    *endings.entry(&split.strip).or_default().entry(number(split)).or_default() += 1;
+                    *endings.entry(&split.strip).or_default().entry(number(split)).or_default() +=
+                        1;
                 }
             }
         }
         let best = endings.iter().filter_map(|(ending, ways)| {
-            let (split, types) = ways.iter().max_by_key(|(split, n)| (**n, std::cmp::Reverse(**split)))?;
-            (*types >= types_min).then(|| (hash::bytes(ending.as_bytes()), (*split | ASK).to_le_bytes()))
+            let (split, types) =
+                ways.iter().max_by_key(|(split, n)| (**n, std::cmp::Reverse(**split)))?;
+            (*types >= types_min)
+                .then(|| (hash::bytes(ending.as_bytes()), (*split | ASK).to_le_bytes()))
         });
         let endings: Vec<_> = best.collect();
-        let mut several =
-            Several { endings: Table::build(&endings), splits: splits.clone(), ..Several::nothing() };
+        let mut several = Several {
+            endings: Table::build(&endings),
+            splits: splits.clone(),
+            ..Several::nothing()
+        };
         for (token, once, ways) in tokens {
             let most = ways.iter().max_by_key(|(split, n)| (*n, std::cmp::Reverse(number(split))));
             let all: u32 = ways.iter().map(|(_, n)| n).sum();
@@ -173,13 +186,18 @@ impl Several {
         several
     }
 
+    /// Whether no token was ever split.
+    pub(super) fn is_empty(&self) -> bool {
+        self.splits.is_empty()
+    }
+
     pub(super) fn set_weights(&mut self, weights: Table<1>) {
         self.weights = weights;
     }
 
     /// What is known of a token in lower case, before the words around are asked.
     pub(super) fn of(&self, token: &str) -> Answer {
-        if token.len() > TOKEN_BYTES_MAX || self.splits.is_empty() {
+        if token.len() > TOKEN_BYTES_MAX || self.is_empty() {
             return Answer::One;
         }
         match self.forms.get(hash::bytes(token.as_bytes())) {
@@ -192,7 +210,9 @@ impl Several {
     pub(super) fn by_ending(&self, token: &str) -> Option<Answer> {
         let count = token.chars().count();
         let starts = token.char_indices().skip(count.saturating_sub(ENDING_CHARS_MAX).max(1));
-        let found = starts.into_iter().find_map(|(at, _)| self.endings.get(hash::bytes(&token.as_bytes()[at..])));
+        let found = starts
+            .into_iter()
+            .find_map(|(at, _)| self.endings.get(hash::bytes(&token.as_bytes()[at..])));
         found.map(|code| self.answer(token, u32::from_le_bytes(*code)))
     }
 
@@ -214,7 +234,12 @@ impl Several {
     }
 
     /// Whether the words around speak for a split.
-    pub(super) fn ask(&self, number: u32, around: &Around<'_>, known: impl Fn(&str) -> u64) -> bool {
+    pub(super) fn ask(
+        &self,
+        number: u32,
+        around: &Around<'_>,
+        known: impl Fn(&str) -> u64,
+    ) -> bool {
         let mut sum = [0];
         self.features(number, around, known, |feature| self.weights.add(&[feature], &mut sum));
         sum[0] > 0

@@ -1,12 +1,12 @@
 //! Training of segmenters on treebanks.
 
 use super::several::{Around, Counts, Several};
-use crate::word::lower;
-use super::{Chunk, Piece, bytes_of, Scan, Scratch, Segmenter, SoFar, breaks, near};
+use super::{Chunk, Piece, Scan, Scratch, Segmenter, SoFar, breaks, bytes_of, gaps, near};
 use crate::binary::{Examples, Options};
 use crate::conllu::{self, Sentence};
 use crate::hash::{self, HashedMap};
 use crate::table::Table;
+use crate::word::lower;
 use crate::{Language, Upos};
 use std::collections::BTreeSet;
 
@@ -41,9 +41,12 @@ pub fn train(
     };
     let options = Options { seed, perceptrons: 3, epochs: 8, count_min: 2, margin: 8 };
     let texts: Vec<Raw> = treebanks.iter().map(Raw::new).collect();
-    segmenter.gaps = gaps(&segmenter, &words, &texts).learn(&options);
+    segmenter.gaps = token_ends(&segmenter, &words, &texts).learn(&options);
     let raw: Vec<_> = treebanks.iter().filter(|treebank| treebank.raw).collect();
     learn_several(&mut segmenter, &raw, &options);
+    if !segmenter.by_letter() && segmenter.several.is_empty() {
+        segmenter.known = empty(); // nobody asks
+    }
     let mut examples = Examples::default();
     for text in texts.iter().filter(|text| text.breaks) {
         sentence_ends(&segmenter, text, &mut examples);
@@ -91,7 +94,8 @@ struct Words {
 
 impl Words {
     fn new(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>]) -> Words {
-        let mut words = Words { all: HashedMap::default(), folds: vec![HashedMap::default(); FOLDS] };
+        let mut words =
+            Words { all: HashedMap::default(), folds: vec![HashedMap::default(); FOLDS] };
         for treebank in treebanks {
             for (at, sentence) in treebank.sentences.iter().enumerate() {
                 for word in sentence.words() {
@@ -119,7 +123,8 @@ impl Words {
     }
 
     fn table(&self) -> Table<1> {
-        let mut rows: Vec<_> = self.all.iter().map(|(key, counts)| (*key, [most(counts)])).collect();
+        let mut rows: Vec<_> =
+            self.all.iter().map(|(key, counts)| (*key, [most(counts)])).collect();
         rows.sort_unstable();
         Table::build(&rows)
     }
@@ -131,19 +136,24 @@ fn most(counts: &TagCounts) -> u8 {
     if counts[best] == 0 { 0 } else { best as u8 + 1 }
 }
 
-fn gaps(segmenter: &Segmenter, words: &Words, texts: &[Raw]) -> Examples {
+fn token_ends(segmenter: &Segmenter, words: &Words, texts: &[Raw]) -> Examples {
     let mut examples = Examples::default();
     for Raw { text, tokens, starts, .. } in texts.iter().filter(|text| text.raw) {
         let mut scan = Scan::new(text, segmenter.language == Language::Ar);
-        let mut atoms = Vec::new();
+        let (mut atoms, mut longest) = (Vec::new(), Vec::new());
         while scan.next(&mut atoms).is_some() {
-            let chunk = Chunk::new(&atoms, scan.peek(), segmenter.detail());
+            let Some(first) = atoms.first() else { continue };
+            let sentence = starts.partition_point(|start| *start <= first.bytes.start);
+            let fold = fold(sentence.saturating_sub(1));
+            let word = |range| words.known(bytes_of(text, &atoms, range), fold);
+            longest.clear();
+            if segmenter.by_letter() {
+                gaps::longest_words(atoms.len(), word, &mut longest);
+            }
+            let chunk = Chunk::new(&atoms, scan.peek(), &longest);
             let mut start = 0;
-            for at in 0..atoms.len().saturating_sub(1) {
-                let bytes = &atoms[at].bytes;
-                let ends = tokens.contains(&bytes.end);
-                let fold = fold(starts.partition_point(|start| *start <= bytes.start) - 1);
-                let word = |range| words.known(bytes_of(text, &atoms, range), fold);
+            for (at, atom) in atoms[..atoms.len() - 1].iter().enumerate() {
+                let ends = tokens.contains(&atom.bytes.end);
                 examples.add(ends, |out| chunk.gap(at, start, word, |feature| out.push(feature)));
                 if ends {
                     start = at + 1;
@@ -170,8 +180,13 @@ fn learn_several(segmenter: &mut Segmenter, treebanks: &[&Treebank], options: &O
     for sentence in treebanks.iter().flat_map(|t| &t.sentences) {
         let forms: Vec<_> = sentence.tokens.iter().map(|token| lower(&token.form)).collect();
         for (at, token) in sentence.tokens.iter().enumerate() {
-            let near = |at: Option<usize>| at.and_then(|at| forms.get(at)).map_or("", String::as_str);
-            let around = Around { before: near(at.checked_sub(1)), token: &forms[at], after: near(Some(at + 1)) };
+            let near =
+                |at: Option<usize>| at.and_then(|at| forms.get(at)).map_or("", String::as_str);
+            let around = Around {
+                before: near(at.checked_sub(1)),
+                token: &forms[at],
+                after: near(Some(at + 1)),
+            };
             let yes = token.words.len() > 1;
             // A token that is known one way teaches how new tokens with its ending are split, but once.
             let asked = match several.of(&forms[at]) {
@@ -215,5 +230,47 @@ fn sentence_ends(segmenter: &Segmenter, raw: &Raw, examples: &mut Examples) {
         if ends {
             so_far = SoFar::default();
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Sentences of a small world, as a treebank; the same each time.
+    pub(crate) fn small_world() -> Vec<Sentence> {
+        let (names, verbs) = (["Ann", "Bob", "Kim", "Lee"], ["sees", "hears", "likes", "knows"]);
+        let mut text = String::new();
+        for i in 0..240 {
+            let (name, verb) = (names[i % 4], verbs[i / 4 % 4]);
+            let noun = ["dog", "cat", "man", "hat", "sea"][i % 5];
+            let (title, at) = if i % 3 == 0 { ("1\tMr.\tMr.\tNOUN\n", 2) } else { ("", 1) };
+            text += title;
+            text += &format!("{at}\t{name}\t{name}\tPROPN\n");
+            let at = at + 1;
+            let at = match i % 2 {
+                0 => {
+                    text += &format!("{at}-{}\tdoesn't\t_\t_\n", at + 1);
+                    text += &format!("{at}\tdoes\tdo\tAUX\n{}\tn't\tnot\tPART\n", at + 1);
+                    at + 2
+                }
+                _ => at,
+            };
+            text += &format!("{at}\t{verb}\t{}\tVERB\n", verb.trim_end_matches('s'));
+            text += &format!("{}\tthe\tthe\tDET\n", at + 1);
+            text += &format!("{}\t{noun}\t{noun}\tNOUN\t_\t_\t_\t_\t_\tSpaceAfter=No\n", at + 2);
+            text += &format!("{}\t.\t.\tPUNCT\n\n", at + 3);
+        }
+        conllu::read(&text).unwrap()
+    }
+
+    pub(crate) fn treebanks() -> Vec<Treebank> {
+        vec![Treebank { sentences: small_world(), raw: true, breaks: true, rules: 0 }]
+    }
+
+    #[test]
+    fn training_gives_the_same_bytes_each_time() {
+        let train = || train(Language::En, &treebanks(), &[], 7).write();
+        assert_eq!(train(), train());
     }
 }

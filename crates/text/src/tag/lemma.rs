@@ -183,7 +183,8 @@ fn endings(types: &[((String, Upos), u16)]) -> Vec<(u64, [u8; 2])> {
     let mut kept = Vec::new();
     for (length, votes) in votes.iter().enumerate() {
         for (key, (shorter, rules)) in votes {
-            let best = rules.iter().max_by_key(|(rule, count)| (**count, std::cmp::Reverse(**rule)));
+            let best =
+                rules.iter().max_by_key(|(rule, count)| (**count, std::cmp::Reverse(**rule)));
             let Some((rule, count)) = best else { continue };
             let before = told.get(shorter).copied();
             // A single word is no ending; it is kept as a word where it is told wrongly.

@@ -13,6 +13,19 @@ pub(crate) const LISTS_MAX: usize = 2;
 /// A tag that a word had this many times less often than its most frequent one is not told.
 const RARE: u32 = 25;
 
+/// A word that stood this often in training, and with another tag than its most frequent one less than once in
+/// [`SURE_SHARE`] times, is not looked at any more.
+const SURE_COUNT: u32 = 40;
+
+/// See [`SURE_COUNT`].
+const SURE_SHARE: u32 = 500;
+
+/// The bits that tell of tags.
+const TAGS: u32 = 0x1ff_ffff;
+
+/// The bit that tells that a word has one tag for sure.
+const SURE: u32 = 1 << 25;
+
 /// What is known of a word: up to three tags of its training data, how often it stood there, and the tags of word lists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Known(u32);
@@ -29,7 +42,10 @@ impl Known {
         order.retain(|tag| counts[*tag] * RARE > most);
         let tag = |i: usize| order.get(i).map_or(NONE, |tag| *tag as u32);
         let list = |i: usize| lists[i].map_or(NONE, |tag| tag as u32);
-        Known(tag(0) | tag(1) << 5 | tag(2) << 10 | list(0) << 15 | list(1) << 20)
+        let all: u32 = counts.iter().sum();
+        let sure = all >= SURE_COUNT && (all - most) * SURE_SHARE < all;
+        let sure = if sure { SURE } else { 0 };
+        Known(tag(0) | tag(1) << 5 | tag(2) << 10 | list(0) << 15 | list(1) << 20 | sure)
     }
 
     /// The tags in training alone, or a number where there are none.
@@ -39,12 +55,20 @@ impl Known {
 
     /// The tags of word lists alone.
     pub(crate) const fn listed(self) -> u64 {
-        self.0 as u64 >> 15
+        (self.0 & TAGS) as u64 >> 15
     }
 
-    /// All together.
+    /// All of that together.
     pub(crate) const fn code(self) -> u64 {
-        self.0 as u64
+        (self.0 & TAGS) as u64
+    }
+
+    /// The tag of a word that is frequent and always has the same.
+    pub(crate) fn sure(self) -> Option<Upos> {
+        Some(self.0)
+            .filter(|bits| bits & SURE != 0)
+            .and_then(|bits| Upos::ALL.get(bits as usize & 31))
+            .copied()
     }
 
     /// What is known, or `other` (a hash) of a word of which nothing is.
@@ -61,7 +85,8 @@ impl Lexicon {
     /// From words and what is known of them; the order tells nothing.
     pub(crate) fn build(mut words: Vec<(u64, Known)>) -> Lexicon {
         words.sort_unstable_by_key(|(form, _)| *form);
-        let rows: Vec<_> = words.iter().map(|(form, known)| (key(*form), known.0.to_le_bytes())).collect();
+        let rows: Vec<_> =
+            words.iter().map(|(form, known)| (key(*form), known.0.to_le_bytes())).collect();
         Lexicon(Table::build(&rows))
     }
 

@@ -42,6 +42,8 @@ pub struct Tagger {
 /// What a word adds to the scores of the words around it and to its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Looks {
+    /// The tag, where there is nothing to decide.
+    sure: Option<Upos>,
     light: Light,
     roles: [Scores; ROLES],
 }
@@ -72,7 +74,7 @@ impl Tagger {
     }
 
     fn new(lexicon: Lexicon, weights: Table<{ Upos::COUNT }>, lemmas: Lemmas) -> Tagger {
-        let mut edge = Looks { light: Light::EDGE, roles: [[0; Upos::COUNT]; ROLES] };
+        let mut edge = Looks { sure: None, light: Light::EDGE, roles: [[0; Upos::COUNT]; ROLES] };
         for (role, scores) in edge.roles.iter_mut().enumerate() {
             features::of_edge(role, |feature| weights.add(&[feature], scores));
         }
@@ -131,12 +133,17 @@ impl Tagger {
             features::of_word(role, &seen, known, |feature| keys.push(feature));
             self.weights.add(keys, scores);
         }
-        Looks { light: Light::new(&seen, known), roles }
+        Looks { sure: known.sure(), light: Light::new(&seen, known), roles }
     }
 
     fn tag(&self, words: &[Looks], tags: &mut Vec<Upos>, keys: &mut Vec<u64>) {
         let (mut last, mut second) = (START, START);
         for at in 0..words.len() {
+            if let Some(tag) = words[at].sure {
+                tags.push(tag);
+                (last, second) = (tag as u8, last);
+                continue;
+            }
             let word = |away: isize| {
                 at.checked_add_signed(away).and_then(|at| words.get(at)).unwrap_or(&self.edge)
             };
@@ -168,4 +175,77 @@ fn best(scores: &Scores) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Language;
+    use crate::model::{Card, Kind, Model};
+    use crate::segment::train::tests::treebanks;
+
+    fn tagger() -> Tagger {
+        let options = train::Options { perceptrons: 2, ..train::Options::default() };
+        train::train(Language::En, &treebanks(), &[], &options)
+    }
+
+    fn tags(tagger: &Tagger, words: &str, scratch: &mut Scratch) -> Vec<Upos> {
+        tagger.begin(scratch);
+        words.split(' ').for_each(|word| tagger.push(word, scratch));
+        tagger.finish(scratch).to_vec()
+    }
+
+    #[test]
+    fn words_are_tagged_and_memory_changes_no_answer() {
+        use Upos::{Aux, Det, Noun, Part, Propn, Punct, Verb};
+        let (tagger, mut scratch) = (tagger(), Scratch::default());
+        for _ in 0..2 {
+            let found = tags(&tagger, "Mr. Kim does n't know the bat .", &mut scratch);
+            assert_eq!(found, [Noun, Propn, Aux, Part, Verb, Det, Noun, Punct]);
+        }
+        assert_eq!(tags(&tagger, "Zoe knows", &mut scratch), [Propn, Verb]);
+        tagger.begin(&mut scratch);
+        assert_eq!(tagger.finish(&mut scratch), []);
+    }
+
+    #[test]
+    fn training_gives_the_same_bytes_each_time() {
+        let (first, second) = (tagger().write(), tagger().write());
+        assert_eq!(first, second);
+        let options = train::Options { seed: 2, ..train::Options::default() };
+        let other = train::train(Language::En, &treebanks(), &[], &options).write();
+        assert_ne!(first, other, "another seed gives another model");
+    }
+
+    #[test]
+    fn rules_of_other_treebanks_are_learned_apart() {
+        let mut treebanks = treebanks();
+        let mut other = treebanks[0].clone();
+        other.rules = 1;
+        let tokens = other.sentences.iter_mut().flat_map(|sentence| &mut sentence.tokens);
+        for word in tokens.flat_map(|token| &mut token.words).filter(|word| word.form == "the") {
+            word.upos = Upos::Pron;
+        }
+        other.sentences.extend(other.sentences.clone());
+        treebanks.push(other);
+        let options = train::Options { perceptrons: 1, ..train::Options::default() };
+        let tagger = train::train(Language::En, &treebanks, &[], &options);
+        let found = tags(&tagger, "Ann sees the dog .", &mut Scratch::default());
+        assert_eq!(found[2], Upos::Det);
+    }
+
+    #[test]
+    fn a_damaged_model_is_refused() {
+        let body = tagger().write();
+        let model = |body: &[u8]| Model {
+            kind: Kind::Tag,
+            language: Some(Language::En),
+            card: Card::default(),
+            body: body.to_vec(),
+        };
+        assert!(Tagger::read(&model(&body)).is_ok());
+        for at in (0..body.len()).step_by(body.len() / 200 + 1) {
+            assert!(Tagger::read(&model(&body[..at])).is_err(), "cut at {at}");
+        }
+    }
 }

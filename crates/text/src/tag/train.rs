@@ -4,12 +4,12 @@ use super::features::{self, Light, ROLES};
 use super::lemma::Lemmas;
 use super::lexicon::{Known, LISTS_MAX, Lexicon};
 use super::{START, Tagger};
+use crate::conllu::Sentence;
 use crate::hash::{self, HashedMap, Random};
+use crate::segment::train::Treebank;
 use crate::table::Table;
 use crate::word::{Seen, Spelling};
-use crate::conllu::Sentence;
 use crate::{Language, Upos};
-use crate::segment::train::Treebank;
 
 /// How a tagger is trained.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seed: 1, perceptrons: 4, epochs: 6, count_min: 2, margin: 20, rows_max: 320_000 }
+        Options { seed: 1, perceptrons: 4, epochs: 6, count_min: 2, margin: 20, rows_max: 140_000 }
     }
 }
 
@@ -50,12 +50,17 @@ type Sums = [i64; Upos::COUNT];
 /// Trains a tagger.
 pub fn train(
     language: Language,
-    treebanks: &[Treebank], lists: &[Vec<(String, Upos)>], options: &Options) -> Tagger {
+    treebanks: &[Treebank],
+    lists: &[Vec<(String, Upos)>],
+    options: &Options,
+) -> Tagger {
+    // Where all have rules of their own, the first one's are the model's.
+    let main = treebanks.iter().map(|treebank| treebank.rules).min().unwrap_or(0);
     let mut sentences = Vec::new();
     for treebank in treebanks {
         sentences.extend(treebank.sentences.iter().enumerate().map(|(at, sentence)| Tagged {
             fold: fold(at),
-            rules: treebank.rules,
+            rules: treebank.rules - main,
             words: sentence.words().map(|word| (word.form.as_str(), word.upos)).collect(),
         }));
     }
@@ -90,10 +95,12 @@ fn lemmas(treebank: &Treebank) -> impl Iterator<Item = (&str, Upos, &str, u32)> 
 /// Rounds weights to bytes and keeps the largest rows.
 fn pack(features: &[(u64, bool)], sums: &[Sums], options: &Options) -> Table<{ Upos::COUNT }> {
     let largest = |sums: &Sums| sums.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
-    let mut order: Vec<usize> = (0..sums.len()).filter(|row| !features[*row].1 && largest(&sums[*row]) > 0).collect();
+    let mut order: Vec<usize> =
+        (0..sums.len()).filter(|row| !features[*row].1 && largest(&sums[*row]) > 0).collect();
     order.sort_by_key(|row| (std::cmp::Reverse(largest(&sums[*row])), features[*row].0));
     // The largest of all rows are few and are cut, so that the others keep their differences.
-    let unit = order.get(order.len() / 2000).map_or(1, |row| largest(&sums[*row]) / 127).max(1) as i64;
+    let unit =
+        order.get(order.len() / 2000).map_or(1, |row| largest(&sums[*row]) / 127).max(1) as i64;
     let round = |weight: &i64| {
         let half = if *weight < 0 { -unit / 2 } else { unit / 2 };
         ((weight + half) / unit).clamp(-127, 127) as i8 as u8
@@ -116,8 +123,11 @@ struct Words {
 impl Words {
     fn new(sentences: &[Tagged<'_>], lists: &[Vec<(String, Upos)>]) -> Words {
         let mut spelling = Spelling::default();
-        let mut words =
-            Words { counts: HashedMap::default(), folds: vec![HashedMap::default(); FOLDS], listed: HashedMap::default() };
+        let mut words = Words {
+            counts: HashedMap::default(),
+            folds: vec![HashedMap::default(); FOLDS],
+            listed: HashedMap::default(),
+        };
         for Tagged { fold, words: sentence, .. } in sentences {
             for (word, tag) in sentence {
                 let form = spelling.form(word);

@@ -19,8 +19,12 @@ const PUBLISHED: &[(&str, f64, f64)] = &[
 ];
 
 pub(crate) fn evaluate(options: &Options) -> Result<()> {
-    println!("                     gold tokens  | from raw text                    | UDPipe 1     | one core");
-    println!("treebank             upos   lemma | upos   words  tokens  sentences  | gold   raw   | tokens/s");
+    println!(
+        "                     gold tokens  | from raw text                    | UDPipe 1     | one core"
+    );
+    println!(
+        "treebank             upos   lemma | upos   words  tokens  sentences  | gold   raw   | tokens/s"
+    );
     for language in &options.languages {
         let files = match options.files.is_empty() {
             true => data::files("pos", language.code())?,
@@ -40,14 +44,16 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
 /// A file that was named on the command line.
 fn named(path: &std::path::Path) -> File {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let source = Source { path: name, name: String::new(), licence: String::new(), non_commercial: false };
+    let source =
+        Source { path: name, name: String::new(), licence: String::new(), non_commercial: false };
     File { path: path.to_owned(), part: Part::Development, source }
 }
 
 fn print(name: &str, figures: &Figures) {
     let Figures { gold, lemmas, raw, tokens, seconds } = figures;
     let published = PUBLISHED.iter().find(|(treebank, ..)| name.starts_with(treebank));
-    let published = published.map_or("             ".to_owned(), |(_, gold, raw)| format!("{gold:>5.1}  {raw:>5.1} "));
+    let published = published
+        .map_or("             ".to_owned(), |(_, gold, raw)| format!("{gold:>5.1}  {raw:>5.1} "));
     println!(
         "{name:<20} {:>6.2} {:>6.2} | {:>6.2} {:>6.2} {:>6.2}  {:>6.2}     | {published}| {:>8.0}",
         gold.f1(),
