@@ -122,8 +122,8 @@ impl Analysis {
     fn word(&self, engine: &Engine, word: &Word, text: &str) -> conllu::Word {
         let form = self.form(word, text).to_owned();
         let mut lemma = String::new();
-        engine.tagger.lemma(&form, word.upos, &mut lemma);
-        conllu::Word { form, lemma: Some(lemma), upos: word.upos, feats: String::new() }
+        let known = engine.tagger.lemma(&form, word.upos, &mut lemma);
+        conllu::Word { form, lemma: known.then_some(lemma), upos: word.upos, feats: String::new() }
     }
 }
 

@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::conllu;
 
-    /// Tokens of a line of `form/TAG`, `_` before what follows without space, `a+b=form/TAG+TAG` for several words.
+    /// How many sentences, tokens, words and tags of `found` are right.
     fn check(gold: &str, found: &str, expected: [u64; 4]) {
         let scores = compare(&conllu::read(gold).unwrap(), &conllu::read(found).unwrap()).unwrap();
         let right = [scores.sentences, scores.tokens, scores.words, scores.upos].map(|a| a.right);

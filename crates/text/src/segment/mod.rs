@@ -126,7 +126,7 @@ impl Segmenter {
         (glimpse, answer)
     }
 
-    /// The words of a piece of several words, in order.
+    /// Tells `each` the words of piece `at` of a sentence, in order. False, and nothing told, where it is one word.
     pub fn words(&self, sentence: &Sentence<'_>, at: usize, mut each: impl FnMut(&str)) -> bool {
         let piece = &sentence.pieces[at];
         let number = match piece.answer {

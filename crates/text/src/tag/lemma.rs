@@ -95,6 +95,11 @@ impl Lemmas {
         }
     }
 
+    /// Whether nothing is known of any word.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     fn rule(&self, form: &str, tag: Upos) -> Option<usize> {
         let row = self.words.get(word_key(form, tag)).or_else(|| self.by_ending(form, tag))?;
         Some(u16::from_le_bytes(*row).into())

@@ -91,9 +91,14 @@ impl Tagger {
         out
     }
 
-    /// Adds the dictionary form of a word with its tag to `out`; the word itself where nothing is known.
-    pub fn lemma(&self, form: &str, tag: Upos, out: &mut String) {
-        self.lemmas.of(form, tag, out);
+    /// Adds the dictionary form of a word with its tag to `out`: the word itself where nothing is known. False, and nothing,
+    /// for a language without lemmas (Arabic, whose lemmas carry vowel signs that texts do not tell).
+    pub fn lemma(&self, form: &str, tag: Upos, out: &mut String) -> bool {
+        let known = !self.lemmas.is_empty();
+        if known {
+            self.lemmas.of(form, tag, out);
+        }
+        known
     }
 
     /// Begins a sentence.

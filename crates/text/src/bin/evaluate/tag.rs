@@ -3,9 +3,9 @@
 use crate::data::{self, File, Options, Part, Result};
 use crate::measure::{self, Figures};
 use strongroom_text::model::Source;
-use strongroom_text::models;
+use strongroom_text::{Language, models};
 
-/// UPOS of UDPipe 1 as published with UD 2.5: with gold tokens, from raw text; and what it reached in sentences, where known.
+/// UPOS of UDPipe 1 as published: with gold tokens, and from raw text.
 const PUBLISHED: &[(&str, f64, f64)] = &[
     ("en/ewt", 94.4, 93.3),
     ("ar/padt", 95.6, 90.4),
@@ -25,20 +25,45 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     println!(
         "treebank             upos   lemma | upos   words  tokens  sentences  | gold   raw   | tokens/s"
     );
-    for language in &options.languages {
-        let files = match options.files.is_empty() {
-            true => data::files("pos", language.code())?,
-            false => options.files.iter().map(|path| named(path)).collect(),
-        };
+    for (language, files) in treebanks(options)? {
+        let engine = models::engine(language);
         let mut all = Figures::default();
-        for file in files.iter().filter(|file| file.part == Part::Development) {
-            let figures = measure::figures(models::engine(*language), &measure::treebank(file)?)?;
+        for file in &files {
+            let treebank = measure::treebank(file)?;
+            let figures = match options.gold_tokens {
+                true => measure::gold_tokens(engine, &treebank),
+                false => measure::figures(engine, &treebank)?,
+            };
             print(&format!("{language}/{}", file.set()), &figures);
             all.add(&figures);
         }
-        print(&format!("{language} (all)"), &all);
+        if files.len() > 1 {
+            print(&format!("{language} (all)"), &all);
+        }
     }
     Ok(())
+}
+
+/// The development treebanks of each language; or the files that were named, whose language is that of `--language` or of their folder.
+fn treebanks(options: &Options) -> Result<Vec<(Language, Vec<File>)>> {
+    let mut treebanks = Vec::new();
+    for path in &options.files {
+        let folder = path.parent().and_then(|folder| folder.file_name()?.to_str());
+        let language = match options.languages[..] {
+            [one] => Some(one),
+            _ => folder.and_then(Language::parse),
+        };
+        let language = language.ok_or(format!("{}: which --language?", path.display()))?;
+        treebanks.push((language, vec![named(path)]));
+    }
+    if options.files.is_empty() {
+        for language in &options.languages {
+            let mut files = data::files("pos", language.code())?;
+            files.retain(|file| file.part == Part::Development);
+            treebanks.push((*language, files));
+        }
+    }
+    Ok(treebanks)
 }
 
 /// A file that was named on the command line.

@@ -37,8 +37,10 @@ fn run(arguments: &[String]) -> Result<()> {
     let names: Vec<&str> = TRAINERS.iter().map(|(name, _)| *name).collect();
     let usage = format!("name what to train: all, {}", names.join(", "));
     let (name, rest) = arguments.split_first().ok_or(usage.clone())?;
+    // Sentences and words go with parts of speech.
+    let name = if name == "segment" { "tag" } else { name };
     let options = Options::parse(rest)?;
-    let wanted: Vec<_> = TRAINERS.iter().filter(|(n, _)| n == name || name == "all").collect();
+    let wanted: Vec<_> = TRAINERS.iter().filter(|(n, _)| *n == name || name == "all").collect();
     if wanted.is_empty() {
         return Err(usage.into());
     }
