@@ -143,22 +143,14 @@ pub(crate) fn unescape(text: &str) -> String {
     out
 }
 
-/// A word list and the file that it is from.
-pub(crate) type WordList = (File, Vec<(String, Upos)>);
-
-/// Words with their most frequent part of speech, of the lists `upos_*` of a language.
-pub(crate) fn lexicon(language: Language) -> Result<Vec<WordList>> {
-    let mut lists = Vec::new();
-    for file in files("lexicon", language.code())? {
-        if file.stem().starts_with("upos_") {
-            let rows = rows(&file.path)?.into_iter();
-            let words =
-                rows.filter_map(|row| Some((row.first()?.clone(), Upos::parse(row.get(1)?)?)));
-            let words = words.collect();
-            lists.push((file, words));
-        }
-    }
-    Ok(lists)
+/// A list of words with their most frequent part of speech. In early PADT names are tagged X.
+pub(crate) fn words(file: &File) -> Result<Vec<(String, Upos)>> {
+    let names =
+        |tag: Upos| if file.set().contains("padt") && tag == Upos::X { Upos::Propn } else { tag };
+    let rows = rows(&file.path)?.into_iter();
+    Ok(rows
+        .filter_map(|row| Some((row.first()?.clone(), names(Upos::parse(row.get(1)?)?))))
+        .collect())
 }
 
 /// The options that follow a subcommand.

@@ -4,7 +4,7 @@
 //! cargo run --release -p strongroom-text --bin evaluate -- all
 //!     language [--language L]... [FILE.tsv]...
 //!     sentiment [--language L]... [FILE.tsv]...
-//!     tag [--gold-tokens] [--language L]... [FILE.conllu[.gz]]...
+//!     tag|segment [--gold-tokens] [--language L]... [FILE.conllu[.gz]]...
 //! ```
 
 #[path = "../../data.rs"]
@@ -12,6 +12,8 @@ mod data;
 mod language;
 #[path = "../../lines.rs"]
 mod lines;
+#[path = "../../measure.rs"]
+mod measure;
 #[path = "../../opinions.rs"]
 mod opinions;
 mod sentiment;
@@ -42,8 +44,10 @@ fn run(arguments: &[String]) -> Result<()> {
     let names: Vec<&str> = EVALUATORS.iter().map(|(name, _)| *name).collect();
     let usage = format!("name what to evaluate: all, {}", names.join(", "));
     let (name, rest) = arguments.split_first().ok_or(usage.clone())?;
+    // Sentences and words go with parts of speech.
+    let name = if name == "segment" { "tag" } else { name };
     let options = Options::parse(rest)?;
-    let wanted: Vec<_> = EVALUATORS.iter().filter(|(n, _)| n == name || name == "all").collect();
+    let wanted: Vec<_> = EVALUATORS.iter().filter(|(n, _)| *n == name || name == "all").collect();
     if wanted.is_empty() {
         return Err(usage.into());
     }

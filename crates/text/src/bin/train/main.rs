@@ -12,6 +12,8 @@ mod data;
 mod language;
 #[path = "../../lines.rs"]
 mod lines;
+#[path = "../../measure.rs"]
+mod measure;
 #[path = "../../opinions.rs"]
 mod opinions;
 mod sentiment;
@@ -44,8 +46,10 @@ fn run(arguments: &[String]) -> Result<()> {
     let names: Vec<&str> = TRAINERS.iter().map(|(name, _)| *name).collect();
     let usage = format!("name what to train: all, {}", names.join(", "));
     let (name, rest) = arguments.split_first().ok_or(usage.clone())?;
+    // Sentences and words go with parts of speech.
+    let name = if name == "segment" { "tag" } else { name };
     let options = Options::parse(rest)?;
-    let wanted: Vec<_> = TRAINERS.iter().filter(|(n, _)| n == name || name == "all").collect();
+    let wanted: Vec<_> = TRAINERS.iter().filter(|(n, _)| *n == name || name == "all").collect();
     if wanted.is_empty() {
         return Err(usage.into());
     }
@@ -55,7 +59,7 @@ fn run(arguments: &[String]) -> Result<()> {
 /// Writes a model where the library includes it from.
 fn save(model: &Model, variant: &str) -> Result<PathBuf> {
     let language = model.language.map_or("all", |language| language.code());
-    let name = format!("{language}.{}{variant}.model", model.kind.name());
+    let name = format!("{language}{variant}.{}.model", model.kind.name());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
     let bytes = model.write()?;
     std::fs::write(&path, &bytes)?;
