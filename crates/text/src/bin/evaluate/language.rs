@@ -47,7 +47,8 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let foreign: Vec<&str> =
         foreign.flat_map(|(_, text)| text.split_inclusive(['.', '。'])).collect();
     let unknown = share(foreign.iter().map(|text| (None, *text)));
-    println!("unknown: {unknown:.1} of {} sentences in 45 other languages", foreign.len());
+    let others = FOREIGN.lines().count();
+    println!("unknown: {unknown:.1} of {} sentences in {others} other languages", foreign.len());
     calibration(options)?;
     let (speed, letters) = speed(&lines);
     println!("speed: {speed:.0} sentences/s on one core, {letters:.1} characters each");

@@ -4,7 +4,7 @@
 //! words, pairs of words and longer pieces drawn from running text, and from words of lists. Words lose their own
 //! row in half of all examples, so that runs of letters learn to do without it, as they must for words never seen.
 
-use crate::data::{self, Options, Part, Result};
+use crate::data::{self, File, Options, Part, Result};
 use crate::lines::{self, Lot};
 use std::collections::{BTreeMap, BTreeSet};
 use strongroom_text::language::tables::{COLUMNS, Curve, Evidence, LATIN, Tables, WIDTH, runs};
@@ -206,16 +206,19 @@ fn running(
 /// The words of a language's lists, without names and signs.
 fn listed(language: Language, free: bool, sources: &mut Vec<Source>) -> Result<Vec<String>> {
     let mut words = Vec::new();
-    for (file, list) in data::lexicon(language)? {
+    // Tagged lists first, in the order in which words are numbered.
+    let (tagged, others): (Vec<File>, Vec<File>) = data::files("lexicon", language.code())?
+        .into_iter()
+        .partition(|file| file.stem().starts_with("upos_"));
+    for file in tagged {
         if !(free && file.source.non_commercial) {
             let names = [Upos::Propn, Upos::Num, Upos::Punct, Upos::X, Upos::Sym];
-            words.extend(
-                list.into_iter().filter(|(_, tag)| !names.contains(tag)).map(|(word, _)| word),
-            );
+            let list = data::words(&file)?.into_iter();
+            words.extend(list.filter(|(_, tag)| !names.contains(tag)).map(|(word, _)| word));
             sources.push(file.source);
         }
     }
-    for file in data::files("lexicon", language.code())? {
+    for file in others {
         if ["afinn", "opener", "german_polarity_zurich"].contains(&file.stem()) {
             words.extend(data::rows(&file.path)?.into_iter().map(|mut row| row.swap_remove(0)));
             sources.push(file.source);
