@@ -4,7 +4,7 @@
 #
 #     bench/wire/table.sh [--rounds 3] [--control reno] [ROW...]
 #
-# Rows: ring latency calls ping resets stalled idle bulk. With --control the whole runs in a network of its own, for
+# Rows: ring latency calls ping resets spooled stalled idle bulk. With --control the whole runs in a network of its own, for
 # which root is needed. Erlang (Debian: erlang-base) is needed for its lines; they are left out where it is missing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,7 +17,7 @@ while [ $# -gt 0 ]; do
     *) rows="$rows $1"; shift ;;
   esac
 done
-rows=${rows:-ring latency calls ping resets stalled idle bulk}
+rows=${rows:-ring latency calls ping resets spooled stalled idle bulk}
 cargo build --release --quiet --manifest-path "$here/../../Cargo.toml"
 cargo bench --quiet --no-run --manifest-path "$here/../../Cargo.toml" -p strongroom-wire --bench point_to_point
 if [ -n "$control" ]; then
@@ -37,7 +37,7 @@ for row in $rows; do
       calls) ours calls; erlang calls --seconds 2 --rounds 1 ;;
       ping) ours ping; erlang ping --load --seconds 2 --rounds 1 --gap-ms 1
         erlang ping --load --seconds 2 --rounds 1 --gap-ms 1 --flags '' ;;
-      resets | stalled | idle) ours "$row"; turn=$rounds ;;
+      resets | spooled | stalled | idle) ours "$row"; turn=$rounds ;;
       bulk) cargo bench --quiet --manifest-path "$here/../../Cargo.toml" -p strongroom-wire --bench point_to_point; turn=$rounds ;;
       *) echo "there is no row $row; see the top of $0" >&2; exit 2 ;;
     esac

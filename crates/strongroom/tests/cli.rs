@@ -294,6 +294,10 @@ fn messages_go_from_node_to_node() {
     assert!(pings.as_array().unwrap().iter().all(|ping| ping["microseconds"].as_u64() > Some(0)));
     let peers = user.json(&[&"wire", &"peers", &to], 0);
     assert_eq!(peers.as_array().unwrap().len(), 4, "each command was a node of its own: {peers}");
+    let metrics = user.run(&[&"wire", &"peers", &to, &"--metrics"]);
+    let metrics = String::from_utf8(metrics.stdout).unwrap();
+    let counted = metrics.lines().filter(|l| l.starts_with("strongroom_wire_held_bytes{peer="));
+    assert_eq!(counted.count(), 5 * 3, "three lanes to each of five nodes: {metrics}");
     // Another joins it, and is a member as soon as both know.
     let mut other = Command::new(env!("CARGO_BIN_EXE_strongroom"))
         .args(["wire", "listen", "--join", to])
@@ -330,6 +334,62 @@ fn messages_go_from_node_to_node() {
     let gone = [&"wire" as &dyn AsRef<OsStr>, &"send", &to, &user.path("one"), &"--timeout", &"1"];
     let gone: Value = user.json(&gone, 1);
     assert_eq!(gone[0]["handled"], false);
+}
+
+#[test]
+fn kept_messages_outlive_both_sides() {
+    use std::io::{BufRead as _, Read as _};
+    let user = User::new();
+    std::fs::write(user.path("one"), "a letter").unwrap();
+    let listen = |address: &str| {
+        let mut listener = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+            .args(["--json", "wire", "listen", "--count", "1", "--address", address, "--key"])
+            .arg(user.path("node.key"))
+            .arg("--spool")
+            .arg(user.path("there"))
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut stderr = std::io::BufReader::new(listener.stderr.take().unwrap());
+        stderr.read_line(&mut said).unwrap();
+        let to = said.split(' ').find(|word| word.contains('@')).unwrap().to_owned();
+        (listener, to)
+    };
+    let (mut gone, to) = listen("127.0.0.1:0");
+    gone.kill().unwrap();
+    gone.wait().unwrap();
+    let (key, here) = (user.path("sender.key"), user.path("here"));
+    let send = |files: &[PathBuf], code| -> Value {
+        let mut args: Vec<&dyn AsRef<OsStr>> =
+            vec![&"wire", &"send", &to, &"--key", &key, &"--spool", &here, &"--timeout", &"2"];
+        args.extend(files.iter().map(|file| file as &dyn AsRef<OsStr>));
+        user.json(&args, code)
+    };
+    // Nobody is there: it stays.
+    assert_eq!(send(&[user.path("one")], 1)[0]["handled"], false);
+    let (mut listener, _) = listen(to.split_once('@').unwrap().1);
+    assert_eq!(send(&[], 0), serde_json::json!([]), "it goes on with what is kept");
+    let mut taken = String::new();
+    listener.stdout.take().unwrap().read_to_string(&mut taken).unwrap();
+    assert_eq!(listener.wait().unwrap().code(), Some(0));
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    assert_eq!((&taken[0]["size"], &taken[0]["redelivered"]), (&8.into(), &false.into()));
+    expect(&user.run(&[&"wire", &"send", &to, &"--key", &key, &"--spool", &here]), 2);
+    // A short form of the campaign; and the bugs that it must find.
+    let campaign = |more: &[&dyn AsRef<OsStr>], code| {
+        let mut args: Vec<&dyn AsRef<OsStr>> =
+            vec![&"wire", &"bench", &"spooled", &"--messages", &"400", &"--kills", &"15"];
+        args.extend(more);
+        user.json(&args, code)
+    };
+    let held = campaign(&[], 0);
+    assert!(held["kept"].as_u64() > Some(350), "{held}");
+    assert!(held["cut_off_in_a_handler"].as_u64() > Some(0), "{held}");
+    assert!(campaign(&[&"--plant", &"forgets"], 1)["lost"].as_u64() > Some(0));
+    let hides = campaign(&[&"--plant", &"hides"], 1);
+    assert!(hides["redelivered_without_a_word"].as_u64() > Some(0), "{hides}");
 }
 
 #[test]

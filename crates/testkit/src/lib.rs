@@ -16,6 +16,7 @@
 
 pub mod fuzz;
 pub mod scenario;
+pub mod seeds;
 pub mod sim;
 
 use std::path::{Path, PathBuf};

@@ -26,6 +26,8 @@ const AHEAD: usize = 8;
 const READS_MAX: usize = 16;
 /// How long a piece is waited for.
 const PIECE_WITHIN: Duration = Duration::from_secs(120);
+/// Bytes of a blob that its owner hashes in a second at least; its digest is waited for accordingly.
+const HASHED_MIN: u64 = 50_000_000;
 /// What a taker asks for, by name.
 const READ: &str = "wire.blob.read";
 const DIGEST: &str = "wire.blob.digest";
@@ -194,7 +196,8 @@ impl Incoming {
         }
         let Some(piece) = self.ahead.front_mut() else {
             let asked = Bytes::copy_from_slice(&self.number.to_le_bytes());
-            let there: Bytes = (self.node.call(self.from, DIGEST, asked, PIECE_WITHIN).await)
+            let within = PIECE_WITHIN + Duration::from_secs(self.length / HASHED_MIN);
+            let there: Bytes = (self.node.call(self.from, DIGEST, asked, within).await)
                 .map_err(broken_off(self.offset))?;
             let here = self.hasher.finalize();
             if *here.as_bytes() == there[..] {

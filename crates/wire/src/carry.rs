@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,10 +20,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, oneshot};
 
 use crate::buffers::{self, Buffer, READ_BYTES_MIN, Scratch, WRITE_BYTES, WriteBuffer};
+use crate::envelope::{Envelope, Order};
 use crate::frame::{DATA_HEAD_BYTES, FRAME_BYTES_MAX, Frame, HEADER_BYTES, Head, NoFrame};
 use crate::lane::{
-    self, CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused, Sending,
-    Slot, Ticket, Violation, Whole, cost,
+    self, Budget, CHUNK_BYTES, Connection, Inbox, MESSAGES_AHEAD_MAX, Outbox, Place, Refused,
+    Sending, Slot, Ticket, Violation, Whole, cost,
 };
 use crate::tls::{
     self, Handshake, Opened, Opener, Progress, RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX,
@@ -35,7 +36,7 @@ const COPY_BYTES_MAX: usize = 4096;
 /// Answers that wait to be written on a connection: no honest peer asks of more messages than may be under way.
 const ANSWERS_MAX: usize = MESSAGES_AHEAD_MAX as usize;
 /// How long a peer is waited for that is to be told why its connection ends.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum Ended {
     /// The peer said that it ends.
     #[error("the peer closed the connection")]
     Closed,
+    /// This node ends.
+    #[error("this node is closed")]
+    Closing,
     /// The stream ended, and the peer had not said so.
     #[error("the connection was cut")]
     Cut,
@@ -106,8 +110,10 @@ pub type Deliver = dyn Fn(Message) + Send + Sync;
 pub enum Fate {
     /// The peer handed it on.
     Delivered,
-    /// It was under way when the peer's process ended: nobody can say whether it was handed on.
+    /// It was under way when the peer's process ended, or this node: nobody can say whether it was handed on.
     Uncertain,
+    /// It was not sent: the process of the peer that is there now takes no messages so large.
+    TooLarge,
 }
 
 /// What is kept beside a message that is sent.
@@ -118,14 +124,14 @@ pub(crate) enum Note {
     /// Wants to know its fate.
     Receipt(oneshot::Sender<Fate>),
     /// The same, for one that has its place in an order, which another process of the peer would not know.
-    Ordered(oneshot::Sender<Fate>),
+    Ordered(oneshot::Sender<Fate>, Order),
     /// The request of this call.
     Call(u64),
 }
 
 impl Note {
     pub(crate) fn tell(self, fate: Fate) {
-        if let Note::Receipt(receipt) | Note::Ordered(receipt) = self {
+        if let Note::Receipt(receipt) | Note::Ordered(receipt, _) = self {
             // Who does not wait any more does not care.
             let _ = receipt.send(fate);
         }
@@ -148,6 +154,8 @@ struct Shared {
     over: Notify,
     connections: AtomicU64,
     resumes: AtomicU64,
+    /// Messages that were handed on, here or there.
+    done: AtomicU64,
     /// Messages that are not yet handed on by the peer, to be read without the outbox.
     queued: AtomicUsize,
 }
@@ -167,6 +175,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct LaneState {
     /// Messages that are not yet handed on by the peer, and what they count in bytes.
     pub queued: (usize, u64),
+    /// Bytes of messages that may be begun now.
+    pub credit: u64,
     /// What messages count in bytes that came and are still held.
     pub held: u64,
     /// Messages that came again after they had been handed on.
@@ -178,20 +188,42 @@ pub struct LaneState {
 }
 
 impl Lane {
-    /// A lane with nothing under way.
+    /// A lane with nothing under way, and memory of its own.
     pub fn new(bounds: Bounds, deliver: Box<Deliver>) -> Lane {
+        Lane::within(&Budget::new(0), bounds.window, bounds, deliver)
+    }
+
+    /// A lane with nothing under way; what its peer may have under way beyond `own` bytes comes out of the budget.
+    pub fn within(budget: &Arc<Budget>, own: u64, bounds: Bounds, deliver: Box<Deliver>) -> Lane {
         let outbox = Outbox::new(bounds.outgoing, bounds.window / 2, CHUNK_BYTES);
-        Lane(Arc::new(Shared {
-            outbox: Mutex::new(Life { number: 0, half: outbox }),
-            inbox: Mutex::new(Life { number: 0, half: Inbox::new(bounds.window) }),
-            deliver,
-            write: Notify::new(),
-            room: Notify::new(),
-            over: Notify::new(),
-            connections: AtomicU64::new(0),
-            resumes: AtomicU64::new(0),
-            queued: AtomicUsize::new(0),
+        Lane(Arc::new_cyclic(|me: &Weak<Shared>| {
+            let me = me.clone();
+            let wake = move || {
+                if let Some(shared) = me.upgrade() {
+                    shared.write.notify_waiters();
+                }
+            };
+            let inbox = Inbox::new(bounds.window, own, budget.account(Arc::new(wake)));
+            Shared {
+                outbox: Mutex::new(Life { number: 0, half: outbox }),
+                inbox: Mutex::new(Life { number: 0, half: inbox }),
+                deliver,
+                write: Notify::new(),
+                room: Notify::new(),
+                over: Notify::new(),
+                connections: AtomicU64::new(0),
+                resumes: AtomicU64::new(0),
+                done: AtomicU64::new(0),
+                queued: AtomicUsize::new(0),
+            }
         }))
+    }
+
+    /// To be called now and then: credit of the peer's that nobody uses is given back.
+    pub(crate) fn rest(&self) {
+        if lock(&self.0.outbox).half.rest() {
+            self.0.write.notify_waiters();
+        }
     }
 
     /// Gives a message to the lane, in two pieces that follow one another; waits while there is no room.
@@ -225,18 +257,24 @@ impl Lane {
 
     /// How it is now.
     pub fn state(&self) -> LaneState {
-        let queued = {
+        let (queued, credit) = {
             let outbox = lock(&self.0.outbox);
-            (outbox.half.len(), outbox.half.bytes())
+            ((outbox.half.len(), outbox.half.bytes()), outbox.half.credit_left())
         };
         let inbox = lock(&self.0.inbox);
         LaneState {
             queued,
+            credit,
             held: inbox.half.held(),
             duplicates: inbox.half.duplicates(),
             resumes: self.0.resumes.load(Ordering::Relaxed),
             connections: self.0.connections.load(Ordering::Relaxed),
         }
+    }
+
+    /// Messages that were handed on, here or there.
+    pub(crate) fn progress(&self) -> u64 {
+        self.0.done.load(Ordering::Relaxed)
     }
 
     /// Whether anything is not yet handed on by the peer. Waits for nobody.
@@ -308,13 +346,48 @@ impl Lane {
         withdrawn
     }
 
-    /// The peer takes messages of so many bytes.
-    pub(crate) fn set_message_max(&self, message_max: u64) {
-        lock(&self.0.outbox).half.set_message_max(message_max);
+    /// The peer takes messages of so many bytes. Returns the calls, with their bytes, that wait and have more, and will
+    /// never be sent.
+    pub(crate) fn set_message_max(&self, message_max: u64) -> Vec<(u64, u64)> {
+        let (mut calls, mut told) = (Vec::new(), Vec::new());
+        let mut outbox = lock(&self.0.outbox);
+        outbox.half.set_message_max(message_max, |note, bytes| {
+            let mut instead = None;
+            match note {
+                Note::Call(call) => calls.push((call, bytes)),
+                // Those behind it wait for its number.
+                Note::Ordered(_, order) => {
+                    instead =
+                        Some(([Envelope::of_nothing(order).to_bytes(), Bytes::new()], Note::None));
+                    told.push(note);
+                }
+                Note::Receipt(_) | Note::None => told.push(note),
+            }
+            instead
+        });
+        self.0.count(&outbox);
+        drop(outbox);
+        told.into_iter().for_each(|note| note.tell(Fate::TooLarge));
+        self.0.room.notify_waiters();
+        calls
     }
 
-    /// The peer's process was started anew: connections of its earlier life end, what was under way is uncertain, what was not
-    /// begun waits on. `kept` hears of the calls that do.
+    /// Takes nothing any more; what was under way is uncertain, and connections end, with a word to the peer.
+    pub(crate) fn close(&self) {
+        let uncertain = {
+            let mut outbox = lock(&self.0.outbox);
+            outbox.number += 1;
+            let uncertain = outbox.half.close();
+            self.0.count(&outbox);
+            uncertain
+        };
+        uncertain.into_iter().for_each(|note| note.tell(Fate::Uncertain));
+        self.0.over.notify_waiters();
+        self.0.room.notify_waiters();
+    }
+
+    /// The peer's process was started anew, or knows us in another life: connections of the earlier one end, what was under way
+    /// is uncertain, what was not begun waits on. `kept` hears of the calls that do.
     pub(crate) fn restart(&self, kept: &mut impl FnMut(u64)) {
         let uncertain = {
             let mut outbox = lock(&self.0.outbox);
@@ -324,7 +397,7 @@ impl Lane {
                     kept(*call);
                 }
             });
-            let uncertain = outbox.half.restart(|note| !matches!(note, Note::Ordered(_)));
+            let uncertain = outbox.half.restart(|note| !matches!(note, Note::Ordered(..)));
             self.0.count(&outbox);
             uncertain
         };
@@ -344,22 +417,36 @@ impl Lane {
     where
         S: AsyncRead + AsyncWrite + Send,
     {
+        let life = lock(&self.0.outbox).number;
+        self.carry_in(life, stream, session, early, std::future::pending()).await
+    }
+
+    /// The same, for a connection of this life of the peer, until `end` says that it is to end.
+    pub(crate) async fn carry_in<S>(
+        &self,
+        life: u64,
+        stream: S,
+        session: Session,
+        early: Vec<u8>,
+        end: impl Future<Output = Ended>,
+    ) -> Ended
+    where
+        S: AsyncRead + AsyncWrite + Send,
+    {
         let over = self.0.over.notified();
         tokio::pin!(over);
         over.as_mut().enable();
         let connection = Connection(self.0.connections.fetch_add(1, Ordering::Relaxed));
-        let life = {
-            let mut outbox = lock(&self.0.outbox);
-            outbox.half.join(connection);
-            outbox.number
-        };
         let carried =
             Carried { shared: &self.0, life, connection, answers: Mutex::new(VecDeque::new()) };
         // However this ends, dropped in the middle too.
         let _gone = Gone(&carried);
-        match carried.inbox() {
-            Ok(mut inbox) => inbox.half.join(connection),
-            Err(ended) => return ended,
+        match (carried.outbox(), carried.inbox()) {
+            (Ok(mut outbox), Ok(mut inbox)) => {
+                outbox.half.join(connection);
+                inbox.half.join(connection);
+            }
+            (Err(ended), _) | (_, Err(ended)) => return ended,
         }
         let (read, write) = tokio::io::split(stream);
         tokio::pin!(write);
@@ -367,7 +454,8 @@ impl Lane {
         let ended = tokio::select! {
             ended = carried.read(read, session.opener, early) => ended,
             ended = carried.write(write.as_mut(), &mut sealing) => ended,
-            () = over => Ended::Restarted,
+            () = over => carried.outbox().err().unwrap_or(Ended::Restarted),
+            ended = end => ended,
         };
         let last_words = sealing.last_words(&ended);
         if !last_words.is_empty() {
@@ -441,7 +529,11 @@ struct Within {
 impl Carried<'_> {
     fn outbox(&self) -> Result<MutexGuard<'_, Life<Outbox<Note>>>, Ended> {
         let outbox = lock(&self.shared.outbox);
-        if outbox.number == self.life { Ok(outbox) } else { Err(Ended::Restarted) }
+        match outbox.number == self.life {
+            true => Ok(outbox),
+            false if outbox.half.is_closed() => Err(Ended::Closing),
+            false => Err(Ended::Restarted),
+        }
     }
 
     fn inbox(&self) -> Result<MutexGuard<'_, Life<Inbox>>, Ended> {
@@ -535,6 +627,10 @@ impl Carried<'_> {
                     self.shared.resumes.fetch_add(sequences.len() as u64, Ordering::Relaxed);
                     sealing.frame(&Frame::Where { question, sequences })?;
                 }
+                Some(Sending::Want { least, most }) => {
+                    sealing.frame(&Frame::Want { least, most })?
+                }
+                Some(Sending::Back(unused)) => sealing.frame(&Frame::Back { unused })?,
                 Some(Sending::Data(head, parts)) => {
                     sealing.frame(&Frame::Data(head))?;
                     for part in &parts {
@@ -620,7 +716,7 @@ impl Sealing {
             Ended::NoFrame(_) | Ended::Violation(_) => {
                 self.sealer.abort(tls::ILLEGAL_PARAMETER, &mut alert)
             }
-            Ended::Restarted => self.sealer.close(&mut alert),
+            Ended::Restarted | Ended::Closing | Ended::Replaced => self.sealer.close(&mut alert),
             _ => return Vec::new(),
         };
         match written {
@@ -784,6 +880,7 @@ impl Stream<'_> {
         for length in &lengths {
             (shared.deliver)(Message { bytes: rest.split_to(*length), life: self.carried.life });
         }
+        shared.done.fetch_add(lengths.len() as u64, Ordering::Relaxed);
         // Their acknowledgement.
         shared.write.notify_waiters();
         // Room for the next, which most often are as many.
@@ -824,6 +921,14 @@ impl Stream<'_> {
                 carried.outbox()?.half.credit(limit);
                 shared.write.notify_waiters();
             }
+            Frame::Want { least, most } => {
+                carried.inbox()?.half.want(least, most);
+                shared.write.notify_waiters();
+            }
+            Frame::Back { unused } => {
+                carried.inbox()?.half.back(unused)?;
+                shared.write.notify_waiters();
+            }
             Frame::Where { question, sequences } => {
                 let told = carried.inbox()?.half.where_is(connection, question, &sequences)?;
                 let mut answers = lock(&carried.answers);
@@ -844,6 +949,7 @@ impl Stream<'_> {
                 shared.room.notify_waiters();
             }
         }
+        shared.done.fetch_add(freed.len() as u64, Ordering::Relaxed);
         freed.clear();
         self.freed = freed;
         Ok(())
@@ -861,6 +967,7 @@ impl Stream<'_> {
         let held = Held { shared: shared.clone(), buffer, length, cost: cost(length as u64) };
         (shared.deliver)(Message { bytes: Bytes::from_owner(held), life: carried.life });
         carried.inbox()?.half.handed_on(sequence);
+        shared.done.fetch_add(1, Ordering::Relaxed);
         shared.write.notify_waiters();
         Ok(())
     }

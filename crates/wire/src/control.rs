@@ -9,10 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::Ended;
 use crate::buffers::{READ_BYTES_MIN, Scratch};
+use crate::carry::LAST_WORDS;
 use crate::frame::{FRAME_BYTES_MAX, HEADER_BYTES, NoFrame};
 use crate::hello::Place;
 use crate::path::Stream;
@@ -29,7 +30,7 @@ const PINGS_MAX: usize = 1024;
 /// A heartbeat to a peer with which something is under way comes so often.
 pub(crate) const HEARTBEAT_BUSY: Duration = Duration::from_secs(1);
 /// The same to a quiet one; but whoever was asked need not ask.
-pub(crate) const HEARTBEAT_QUIET: Duration = Duration::from_secs(10);
+pub(crate) const HEARTBEAT_QUIET: Duration = Duration::from_secs(15);
 /// A heartbeat that is not answered for so long shows that the path is dead.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(4);
 
@@ -129,14 +130,25 @@ pub(crate) struct Control {
     queue: Mutex<Vec<u8>>,
     more: Notify,
     pings: Mutex<BTreeMap<u64, (Instant, oneshot::Sender<Duration>)>>,
+    pinging: Semaphore,
     next_token: AtomicU64,
     /// The smoothed round trip, in microseconds; 0 while unknown.
     round_trip: AtomicU64,
+    /// Heartbeats that were heard.
+    heard: AtomicU64,
     /// Something is under way, since it was last looked.
     stirred: AtomicBool,
     /// How suspicious the silence of the peer is.
     suspicion: Mutex<phi::Detector>,
     begun: Instant,
+}
+
+struct Ping<'a>(&'a Control, u64);
+
+impl Drop for Ping<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.pings).remove(&self.1);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -149,10 +161,12 @@ impl Control {
             queue: Mutex::default(),
             more: Notify::new(),
             pings: Mutex::default(),
+            pinging: Semaphore::new(PINGS_MAX),
             next_token: AtomicU64::new(1),
             round_trip: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             stirred: AtomicBool::new(false),
-            // Heartbeats come each second or each ten, as it is: silence means something when one is late that
+            // Heartbeats come each second or each 15, as it is: silence means something when one is late that
             // was to come after the longest pause.
             suspicion: Mutex::new(phi::Detector::new(phi::Settings {
                 first_interval: HEARTBEAT_BUSY,
@@ -166,8 +180,13 @@ impl Control {
 
     /// Says it as soon as there is a connection, if not too much waits.
     pub(crate) fn say(&self, frame: &Frame) {
+        let bytes_max = match frame {
+            // What is old of it is of little use, and leaves room for what is said once.
+            Frame::Gossip(_) => QUEUE_BYTES_MAX / 2,
+            _ => QUEUE_BYTES_MAX,
+        };
         let mut queue = lock(&self.queue);
-        if queue.len() + FRAME_BYTES_MAX <= QUEUE_BYTES_MAX {
+        if queue.len() + FRAME_BYTES_MAX <= bytes_max {
             frame.write(&mut queue);
         }
         drop(queue);
@@ -181,20 +200,19 @@ impl Control {
         }
     }
 
-    /// The time that a word there and back takes; `None` where the connection was lost meanwhile. Of more pings than
-    /// 1,024 the oldest are given up.
+    /// The time that a word there and back takes; `None` where the connection was lost meanwhile. Waits while 1,024
+    /// others are under way.
     pub(crate) async fn ping(&self) -> Option<Duration> {
+        let _turn = self.pinging.acquire().await.ok()?;
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        // However this ends.
+        let waiting = Ping(self, token);
         let (sender, answer) = oneshot::channel();
-        {
-            let mut pings = lock(&self.pings);
-            if pings.len() >= PINGS_MAX {
-                pings.pop_first();
-            }
-            pings.insert(token, (Instant::now(), sender));
-        }
+        lock(&self.pings).insert(token, (Instant::now(), sender));
         self.say(&Frame::Ping(token));
-        answer.await.ok()
+        let answer = answer.await.ok();
+        drop(waiting);
+        answer
     }
 
     /// The round trip, smoothed as RFC 6298 has it.
@@ -210,7 +228,13 @@ impl Control {
         lock(&self.suspicion).phi(self.begun.elapsed())
     }
 
+    /// Heartbeats that were heard, and answers to ours.
+    pub(crate) fn heard_count(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
     fn heard(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         lock(&self.suspicion).heard(self.begun.elapsed());
     }
 
@@ -231,8 +255,8 @@ impl Control {
         self.round_trip.store(smoothed.max(1), Ordering::Relaxed);
     }
 
-    /// Drives a connection until it ends. `busy` says whether something is under way with the peer, `hear` takes what is
-    /// not about the connection itself.
+    /// Drives a connection until it ends, or `end` says so. `busy` says whether something is under way with the peer, `hear`
+    /// takes what is not about the connection itself.
     pub(crate) async fn carry(
         &self,
         stream: Box<dyn Stream>,
@@ -240,6 +264,7 @@ impl Control {
         early: Vec<u8>,
         busy: impl Fn() -> bool,
         hear: impl Fn(Frame),
+        end: impl Future<Output = Ended>,
     ) -> Ended {
         // Pings of callers end with the connection, however that ends.
         struct Pings<'a>(&'a Control);
@@ -249,7 +274,7 @@ impl Control {
             }
         }
         let _pings = Pings(self);
-        self.drive(stream, session, early, busy, hear).await
+        self.drive(stream, session, early, busy, hear, end).await
     }
 
     async fn drive(
@@ -259,7 +284,9 @@ impl Control {
         mut early: Vec<u8>,
         busy: impl Fn() -> bool,
         hear: impl Fn(Frame),
+        end: impl Future<Output = Ended>,
     ) -> Ended {
+        tokio::pin!(end);
         let Session { mut sealer, mut opener, .. } = session;
         let (mut read, mut write) = tokio::io::split(stream);
         let mut plain: Vec<u8> = Vec::new();
@@ -364,6 +391,19 @@ impl Control {
             let writing = at < out.len();
             tokio::select! {
                 biased;
+                ended = &mut end => {
+                    // What was begun is finished, so that the word is understood; a peer that takes nothing is not waited for.
+                    let begin = out.len();
+                    out.resize(begin + 2 * RECORD_OVERHEAD, 0);
+                    if let Ok(written) = sealer.close(&mut out[begin..]) {
+                        let _ = tokio::time::timeout(
+                            LAST_WORDS,
+                            write.write_all(&out[at..begin + written]),
+                        )
+                        .await;
+                    }
+                    return ended;
+                }
                 written = write.write(&out[at..]), if writing => match written {
                     Ok(0) => return Ended::Cut,
                     Ok(n) => at += n,

@@ -70,6 +70,11 @@ impl<'a> Envelope<'a> {
         Envelope { kind, name: "", deadline: None, trace: None, order: None }
     }
 
+    /// Takes a number in an order, and says nothing: nobody has a name of no bytes.
+    pub(crate) fn of_nothing(order: Order) -> Envelope<'a> {
+        Envelope { order: Some(order), ..Envelope::of(Kind::Send) }
+    }
+
     /// As it is sent. A name longer than [`NAME_BYTES_MAX`] has been refused before.
     pub(crate) fn to_bytes(self) -> Bytes {
         let most = HEAD_BYTES + TRACE_BYTES + ORDER_BYTES + self.name.len();

@@ -32,6 +32,18 @@ pub enum Frame {
         /// That many.
         limit: u64,
     },
+    /// So much credit is wanted, for what waits. Both on the scale of `limit`.
+    Want {
+        /// Below this nothing more can be begun.
+        least: u64,
+        /// With this, all could.
+        most: u64,
+    },
+    /// So many bytes of credit were never used, since the lane's beginning, and count as if they had been begun.
+    Back {
+        /// That many.
+        unused: u64,
+    },
     /// How much of these messages is there? The connection on which they were sent is gone, and nothing more of
     /// what it brings of them is to be taken.
     Where {
@@ -74,6 +86,9 @@ mod kind {
     pub(super) const CREDIT: u8 = 3;
     pub(super) const WHERE: u8 = 4;
     pub(super) const AT: u8 = 5;
+    // 6 and 7 are first frames.
+    pub(super) const WANT: u8 = 8;
+    pub(super) const BACK: u8 = 9;
 }
 
 /// Stands for "handed on" where an offset is asked for.
@@ -100,6 +115,14 @@ impl Frame {
             Frame::Credit { limit } => {
                 number(*limit);
                 kind::CREDIT
+            }
+            Frame::Want { least, most } => {
+                [*least, *most].into_iter().for_each(number);
+                kind::WANT
+            }
+            Frame::Back { unused } => {
+                number(*unused);
+                kind::BACK
             }
             Frame::Where { question, sequences } => {
                 number(*question);
@@ -157,6 +180,11 @@ impl Frame {
                 Frame::Ack { below, also: ascending(numbers)? }
             }
             (kind::CREDIT, 1) => Frame::Credit { limit: numbers.next().unwrap_or_default() },
+            (kind::WANT, 2) => {
+                let least = numbers.next().unwrap_or_default();
+                Frame::Want { least, most: numbers.next().unwrap_or_default() }
+            }
+            (kind::BACK, 1) => Frame::Back { unused: numbers.next().unwrap_or_default() },
             (kind::WHERE, 2..) => {
                 let question = numbers.next().unwrap_or_default();
                 Frame::Where { question, sequences: ascending(numbers)? }
@@ -208,6 +236,8 @@ mod tests {
             ),
             (any::<u64>(), ascending(0)).prop_map(|(below, also)| Frame::Ack { below, also }),
             any::<u64>().prop_map(|limit| Frame::Credit { limit }),
+            any::<(u64, u64)>().prop_map(|(least, most)| Frame::Want { least, most }),
+            any::<u64>().prop_map(|unused| Frame::Back { unused }),
             (any::<u64>(), ascending(1))
                 .prop_map(|(question, sequences)| Frame::Where { question, sequences }),
             (any::<u64>(), proptest::option::of(0..u64::MAX))

@@ -9,7 +9,7 @@ use crate::NodeId;
 use crate::control::Frame;
 use crate::hello::Place;
 use crate::membership::{Action, Addresses, Event, Member, Membership, Settings};
-use crate::node::Inner;
+use crate::node::{Inner, closed};
 use crate::peer::Peer;
 
 /// Events that are kept for those who are slow to hear them.
@@ -130,15 +130,14 @@ impl Gossip {
         }
     }
 
-    /// What is kept of a member; with the addresses that it said, where none were added. `None` for one that may not connect to
+    /// What is kept of a member, with the addresses that it said last. `None` for one that may not connect to
     /// us: it is not dialled either, whatever others say of it.
     fn peer(&self, node: &Arc<Inner>, id: NodeId) -> Option<Arc<Peer>> {
         let peer = node.member(id)?;
-        if peer.addresses().is_empty()
-            && let Some(member) = self.lock().as_ref().and_then(|members| members.member(&id))
+        if let Some(member) = self.lock().as_ref().and_then(|members| members.member(&id))
             && let said @ [_, ..] = member.record.addresses.as_slice()
         {
-            peer.set_addresses(said.to_vec());
+            peer.says_addresses(said);
         }
         Some(peer)
     }
@@ -166,7 +165,7 @@ impl Gossip {
             tokio::select! {
                 () = pause => {}
                 () = gossip.sooner.notified() => {}
-                _ = closing.wait_for(|closing| *closing) => return,
+                () = closed(&mut closing) => return,
             }
         }
     }

@@ -18,9 +18,12 @@ pub const VERSIONS: (u16, u16) = (1, 1);
 /// What else is spoken here, a bit each; none is defined yet.
 pub const FEATURES: u64 = 0;
 
+/// The last epoch: there is always one after the time of day, in nanoseconds.
+pub const EPOCH_MAX: u64 = u64::MAX >> 1;
+
 /// Bytes that follow the header.
 const HELLO_BYTES: usize = 40;
-const REFUSAL_BYTES: usize = 8;
+const REFUSAL_BYTES: usize = 16;
 
 mod kind {
     pub(super) const HELLO: u8 = 6;
@@ -73,7 +76,7 @@ pub struct Hello {
     pub place: Place,
     /// What it can do beside; in an answer, what both can.
     pub features: u64,
-    /// A number of its own for the life of its process, in which it knows the peer; never 0.
+    /// The number of the life in which it knows the peer, from 1 to [`EPOCH_MAX`]. A later life has a greater one.
     pub epoch: u64,
     /// The peer's, as far as it knows; or 0.
     pub known: u64,
@@ -88,8 +91,8 @@ pub enum Refusal {
     Version,
     /// Another connection has the place, or is about to.
     Place,
-    /// A process speaks that was followed by another.
-    Epoch,
+    /// A life speaks that was followed by another, with this epoch.
+    Epoch(u64),
     /// The node is about to end.
     Closing,
     /// What this version does not know.
@@ -97,21 +100,22 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    fn number(self) -> u64 {
+    /// The reason, and what there is to say to it.
+    fn to_numbers(self) -> [u64; 2] {
         match self {
-            Refusal::Version => 1,
-            Refusal::Place => 2,
-            Refusal::Epoch => 3,
-            Refusal::Closing => 4,
-            Refusal::Other(number) => number,
+            Refusal::Version => [1, 0],
+            Refusal::Place => [2, 0],
+            Refusal::Epoch(known) => [3, known],
+            Refusal::Closing => [4, 0],
+            Refusal::Other(reason) => [reason, 0],
         }
     }
 
-    fn from_number(number: u64) -> Refusal {
-        match number {
+    fn from_numbers(reason: u64, more: u64) -> Refusal {
+        match reason {
             1 => Refusal::Version,
             2 => Refusal::Place,
-            3 => Refusal::Epoch,
+            3 => Refusal::Epoch(more.min(EPOCH_MAX)),
             4 => Refusal::Closing,
             other => Refusal::Other(other),
         }
@@ -123,7 +127,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Version => f.write_str("it speaks no version of the protocol that we speak"),
             Refusal::Place => f.write_str("another connection serves the same purpose"),
-            Refusal::Epoch => f.write_str("it knows a later process of this node"),
+            Refusal::Epoch(_) => f.write_str("it knows a later process of this node"),
             Refusal::Closing => f.write_str("it is about to end"),
             Refusal::Other(number) => write!(f, "reason {number}"),
         }
@@ -152,7 +156,9 @@ impl First {
                 kind::HELLO
             }
             First::Refusal(refusal) => {
-                body.extend_from_slice(&refusal.number().to_le_bytes());
+                for number in refusal.to_numbers() {
+                    body.extend_from_slice(&number.to_le_bytes());
+                }
                 kind::REFUSAL
             }
         };
@@ -181,13 +187,13 @@ impl First {
                 let versions = (u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]));
                 let (features, epoch) = (number(8), number(16));
                 let (known, message_max) = (number(24), number(32));
-                if epoch == 0 {
-                    return Err(NoFrame("an epoch of zero"));
+                if !(1..=EPOCH_MAX).contains(&epoch) || known > EPOCH_MAX {
+                    return Err(NoFrame("an epoch that is none"));
                 }
                 Ok(First::Hello(Hello { versions, place, features, epoch, known, message_max }))
             }
             (kind::REFUSAL, _) if body.len() == REFUSAL_BYTES => {
-                Ok(First::Refusal(Refusal::from_number(number(0))))
+                Ok(First::Refusal(Refusal::from_numbers(number(0), number(8))))
             }
             _ => Err(NoFrame("a first frame that is none")),
         }
@@ -283,12 +289,14 @@ mod tests {
             (0..CALLS_MAX).prop_map(Place::Calls),
             (0..BULK_MAX).prop_map(Place::Bulk),
         ];
-        let hello = (any::<(u16, u16)>(), place, any::<[u64; 3]>(), 1..=u64::MAX).prop_map(
-            |(versions, place, [features, known, message_max], epoch)| {
+        let epochs = (1..=EPOCH_MAX, 0..=EPOCH_MAX);
+        let hello = (any::<(u16, u16)>(), place, any::<[u64; 2]>(), epochs).prop_map(
+            |(versions, place, [features, message_max], (epoch, known))| {
                 First::Hello(Hello { versions, place, features, epoch, known, message_max })
             },
         );
-        let refusal = any::<u64>().prop_map(|n| First::Refusal(Refusal::from_number(n)));
+        let refusal = (0..8u64, 0..=EPOCH_MAX)
+            .prop_map(|(n, more)| First::Refusal(Refusal::from_numbers(n, more)));
         prop_oneof![hello, refusal]
     }
 

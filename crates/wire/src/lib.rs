@@ -22,9 +22,9 @@
 //! - *bulk*: larger messages. One lane of several connections, which are dialled when the first large message waits, once
 //!   however many wait; threads of their own, of lower priority.
 //!
-//! The first frame says which place a connection is for, and the *epoch*, a random number of the life in which its sender knows
-//! the peer ([`hello`]). A peer that comes with another epoch has been started anew: what was under way to its old life fails,
-//! what was not begun goes to the new one, and the old epoch is never taken again.
+//! The first frame says which place a connection is for, and the *epoch*, a number of the life in which its sender knows
+//! the peer, greater than that of any life before ([`hello`]). A peer that comes with a greater one than before has been started
+//! anew: what was under way to its old life fails, what was not begun goes to the new one, and the old is not listened to again.
 //!
 //! | what fails | what follows |
 //! |---|---|
@@ -36,7 +36,7 @@
 //!
 //! Blobs of any size are offered by a call, and their taker asks for the pieces ([`blob`]).
 //!
-//! To come: credit from one budget for all peers, messages kept on disk.
+//! Messages that must outlive processes are kept on disk ([`spooled`]), and brought by calls too.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod blob;
@@ -50,11 +50,15 @@ pub mod hello;
 mod identity;
 pub mod lane;
 pub mod membership;
+pub mod metrics;
 mod node;
 pub mod path;
 mod peer;
 pub mod phi;
 mod service;
+pub mod spooled;
+#[doc(hidden)]
+pub mod testing;
 pub mod threads;
 pub mod tls;
 

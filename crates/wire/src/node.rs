@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -14,18 +14,20 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
 use crate::blob::Blobs;
-use crate::carry::Note;
+use crate::carry::{LAST_WORDS, Note};
 use crate::envelope::{Envelope, Kind, NAME_BYTES_MAX, Trace};
 use crate::gossip::Gossip;
 use crate::hello::{
     BULK_MAX, FEATURES, Hello, Place, Refusal, VERSIONS, hear, refuse, say, version,
 };
+use crate::lane::Budget;
 use crate::membership::{self, Addresses, NoAddresses};
 use crate::path::{Dial, Path, Stream, Tcp};
 use crate::peer::{Gone, Peer, Receipt};
 use crate::service::{CallError, Context, Failure, Names, NotAName, Payload, Registration};
+use crate::spooled::Spooled;
 use crate::threads::{be_patient, be_quick};
-use crate::tls::{self, Admit, Handshake, Session, client_config, server_config};
+use crate::tls::{self, Admit, Handshake, Records, Session, client_config, server_config};
 use crate::{Bounds, Ended, LaneState, NodeId, NodeKey, path, shake};
 
 /// A handshake, the first frames too, takes so long at most.
@@ -40,10 +42,10 @@ const SETTLE: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// And never longer than this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// What is said at the end has so long to go out.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-/// Peers at most.
-const PEERS_MAX: usize = 4096;
+/// A lane that was not used for so long gives back the credit that it has.
+const REST_EVERY: Duration = Duration::from_secs(10);
+/// After a connection that stood shorter than this there is a pause.
+const STOOD_MIN: Duration = Duration::from_secs(1);
 
 /// How a node is set up. The default is for servers with some memory to spare.
 #[derive(Clone)]
@@ -58,16 +60,28 @@ pub struct Settings {
     pub bulk_connections: u8,
     /// Threads that move bulk data.
     pub bulk_threads: usize,
+    /// By whom TLS's records are sealed and opened.
+    pub records: Records,
+    /// Memory for messages that come, of all peers: bytes that may be under way to this node, or be held by it. A quarter is
+    /// for small messages. Beside it each peer may have 64 KiB.
+    pub memory: u64,
+    /// Peers that are known at most. One more takes the place of one that was not added, and is gone.
+    pub peers_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Settings {
             admit: Arc::new(|_| false),
             calls: Bounds { window: 4 << 20, outgoing: 4 << 20 },
             bulk: Bounds { window: 64 << 20, outgoing: 32 << 20 },
-            bulk_connections: 4,
-            bulk_threads: std::thread::available_parallelism().map_or(2, usize::from).min(4),
+            // More than there are cores cost more than they bring.
+            bulk_connections: if cores < 4 { 2 } else { 4 },
+            bulk_threads: cores.min(4),
+            records: Records::Own,
+            memory: 1 << 30,
+            peers_max: 4096,
         }
     }
 }
@@ -109,14 +123,23 @@ pub(crate) struct Inner {
     blobs: Blobs,
     /// The names by which blobs are read.
     reading: OnceLock<[Registration; 2]>,
-    closing: watch::Sender<bool>,
+    /// Out of which credit is promised to peers.
+    pub(crate) small_budget: Arc<Budget>,
+    pub(crate) bulk_budget: Arc<Budget>,
+    pub(crate) closing: watch::Sender<bool>,
+    /// Messages on disk, and the name by which they come.
+    pub(crate) spooled: OnceLock<(Arc<Spooled>, Registration)>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.closing.send_replace(true);
+        self.close();
         if let Some(bulk) = self.bulk.take() {
-            bulk.shutdown_background();
+            // Its connections say that they end; this thread, which may be one of a runtime, waits for nothing.
+            let ended = std::thread::Builder::new()
+                .name("wire-end".into())
+                .spawn(move || bulk.shutdown_timeout(2 * LAST_WORDS));
+            drop(ended);
         }
     }
 }
@@ -144,14 +167,19 @@ impl Node {
     /// # Errors
     /// [`NotStarted`].
     pub fn start(key: NodeKey, dial: impl Dial, settings: Settings) -> Result<Node, NotStarted> {
-        let (closing, closed) = watch::channel(false);
-        let control = control_thread(closed)?;
+        let (closing, ending) = watch::channel(false);
+        let control = control_thread(ending)?;
         let peers = Arc::<Peers>::default();
         let (known, admit) = (peers.clone(), settings.admit.clone());
         let admit = move |id: &NodeId| {
             known.read().unwrap_or_else(PoisonError::into_inner).contains_key(id) || admit(id)
         };
+        // Whatever is said: the largest message finds room.
+        let small_budget = Budget::new((settings.memory / 4).max(settings.calls.window));
+        let bulk_budget = Budget::new((settings.memory / 4 * 3).max(settings.bulk.window));
         let inner = Inner {
+            small_budget,
+            bulk_budget,
             server: server_config(&key, Arc::new(admit))?,
             key,
             dial: Box::new(dial),
@@ -166,12 +194,24 @@ impl Node {
             blobs: Blobs::default(),
             reading: OnceLock::new(),
             closing,
+            spooled: OnceLock::new(),
         };
         let node = Node(Arc::new(inner));
+        let (weak, mut closing) = (Arc::downgrade(&node.0), node.0.closing.subscribe());
+        node.0.main.spawn(async move {
+            tokio::select! {
+                () = rest(weak) => {}
+                () = closed(&mut closing) => {}
+            }
+        });
         if let Ok(reading) = node.serve_blobs() {
             let _ = node.0.reading.set(reading);
         }
         Ok(node)
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
     }
 
     pub(crate) fn of(inner: Arc<Inner>) -> Node {
@@ -187,7 +227,7 @@ impl Node {
     /// until there is something to say.
     pub fn add_peer(&self, peer: NodeId, addresses: Vec<String>) {
         if let Some(peer) = self.0.peer(peer) {
-            peer.set_addresses(addresses);
+            peer.add_addresses(addresses);
         }
     }
 
@@ -204,7 +244,7 @@ impl Node {
             loop {
                 let stream = tokio::select! {
                     accepted = listener.accept() => accepted,
-                    _ = closing.wait_for(|closing| *closing) => return,
+                    () = closed(&mut closing) => return,
                 };
                 let Some(inner) = weak.upgrade() else { return };
                 match stream {
@@ -240,8 +280,8 @@ impl Node {
         // Waiting for a turn counts: whoever fills them all keeps others waiting no longer than a handshake may take.
         timely(async {
             let _permit = node.handshakes.acquire().await.map_err(|_| Ended::Closed)?;
-            let handshake = Handshake::server(node.server.clone())?;
-            node.answer(path, handshake).await
+            let handshake = node.server_handshake()?;
+            node.answer(path, handshake, None).await
         })
         .await
     }
@@ -254,13 +294,14 @@ impl Node {
     pub async fn attach(&self, path: Path, peer: NodeId, place: Place) -> Result<(), Ended> {
         let node = &self.0;
         if self.id() > peer {
-            return self.accept(path).await;
+            let handshake = node.server_handshake()?;
+            return timely(node.answer(path, handshake, Some((peer, place)))).await;
         }
         let peer = node.peer(peer).ok_or(Ended::Refused(Refusal::Closing))?;
-        let config = client_config(&node.key, peer.id)?;
+        let handshake = node.client_handshake(peer.id)?;
         let asked = async {
             let Path { mut stream, kind } = path;
-            let (session, early) = shake(&mut stream, Handshake::client(config)?).await?;
+            let (session, early) = shake(&mut stream, handshake).await?;
             node.ask(&peer, place, Dialled { stream, kind, session, early }).await
         };
         timely(asked).await
@@ -414,17 +455,7 @@ impl Node {
         let (peer, ..) = self.prepare(to, "", Kind::Send)?;
         let places = self.0.places();
         places.iter().for_each(|place| self.0.want(&peer, *place));
-        let stand = async {
-            loop {
-                let changed = peer.changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                if places.iter().all(|place| peer.stands(*place)) {
-                    return;
-                }
-                changed.await;
-            }
-        };
+        let stand = peer.until(|peer| places.iter().all(|place| peer.stands(*place)));
         tokio::time::timeout(deadline, stand).await.map_err(|_| CallError::Deadline)
     }
 
@@ -455,6 +486,11 @@ impl Node {
         let mut peers: Vec<PeerState> = self.0.peers().into_iter().map(state).collect();
         peers.sort_by_key(|peer| peer.id);
         peers
+    }
+
+    /// Memory that peers may use or use, and how much of it there is: for small messages, and for large ones.
+    pub fn memory(&self) -> [(u64, u64); 2] {
+        [self.0.small_budget.promised(), self.0.bulk_budget.promised()]
     }
 
     /// Takes part in a network of nodes, who watch each other and tell each other of others; this one is to be found at these
@@ -516,8 +552,7 @@ impl Node {
 
     /// Ends the node: its connections close properly. What was not acknowledged is lost.
     pub fn close(&self) {
-        self.0.closing.send_replace(true);
-        self.0.peers().iter().for_each(|peer| peer.close());
+        self.0.close();
     }
 
     pub(crate) fn blobs(&self) -> &Blobs {
@@ -560,11 +595,16 @@ struct Dialled {
 }
 
 impl Inner {
+    fn close(&self) {
+        self.closing.send_replace(true);
+        self.peers().iter().for_each(|peer| peer.close());
+    }
+
     fn peers(&self) -> Vec<Arc<Peer>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn known(&self, id: &NodeId) -> Option<Arc<Peer>> {
+    pub(crate) fn known(&self, id: &NodeId) -> Option<Arc<Peer>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
@@ -574,10 +614,14 @@ impl Inner {
         if let Some(peer) = peers.get(&id) {
             return Some(peer.clone());
         }
-        if peers.len() >= PEERS_MAX || id == self.key.id() {
+        if id == self.key.id() {
             return None;
         }
-        let peer = Peer::new(id, random().max(1), self);
+        if peers.len() >= self.settings.peers_max {
+            let least = peers.values().filter_map(|peer| Some((peer.worth()?, peer.id))).min()?;
+            peers.remove(&least.1)?.forget();
+        }
+        let peer = Peer::new(id, self);
         peers.insert(id, peer.clone());
         Some(peer)
     }
@@ -636,35 +680,35 @@ impl Inner {
         }
     }
 
+    fn client_handshake(&self, peer: NodeId) -> Result<Handshake, tls::Error> {
+        let handshake = Handshake::client(client_config(&self.key, peer)?)?;
+        Ok(handshake.with_records(self.settings.records))
+    }
+
+    fn server_handshake(&self) -> Result<Handshake, tls::Error> {
+        Ok(Handshake::server(self.server.clone())?.with_records(self.settings.records))
+    }
+
     fn hello(&self, peer: &Peer, place: Place) -> Hello {
         let message_max = match place {
             Place::Control => 0,
             Place::Calls(_) => self.settings.calls.window / 2,
             Place::Bulk(_) => self.settings.bulk.window / 2,
         };
-        Hello {
-            versions: VERSIONS,
-            place,
-            features: FEATURES,
-            epoch: peer.epoch,
-            known: peer.known(),
-            message_max,
-        }
+        let (epoch, known) = peer.epochs();
+        Hello { versions: VERSIONS, place, features: FEATURES, epoch, known, message_max }
     }
 
     /// Opens a connection for a place.
     async fn open(self: &Arc<Self>, peer: &Arc<Peer>, place: Place) -> Result<(), Ended> {
-        let config = client_config(&self.key, peer.id)?;
         let addresses = peer.addresses();
         let mut tries: FuturesUnordered<_> = (addresses.iter().zip(0u32..))
-            .map(|(address, number)| {
-                let config = config.clone();
-                async move {
-                    tokio::time::sleep(STAGGER * number).await;
-                    let Path { mut stream, kind } = self.dial.dial(&peer.id, address).await?;
-                    let (session, early) = shake(&mut stream, Handshake::client(config)?).await?;
-                    Ok::<_, Ended>(Dialled { stream, kind, session, early })
-                }
+            .map(|(address, number)| async move {
+                tokio::time::sleep(STAGGER * number).await;
+                let Path { mut stream, kind } = self.dial.dial(&peer.id, address).await?;
+                let handshake = self.client_handshake(peer.id)?;
+                let (session, early) = shake(&mut stream, handshake).await?;
+                Ok::<_, Ended>(Dialled { stream, kind, session, early })
             })
             .collect();
         let mut failed = Ended::NoWay;
@@ -691,44 +735,57 @@ impl Inner {
             return Err(Ended::Refused(Refusal::Place));
         }
         say(stream, &mut session.sealer, self.hello(peer, place)).await?;
-        let answer = hear(stream, &mut session.opener, early).await?;
+        let answer = match hear(stream, &mut session.opener, early).await {
+            Err(Ended::Refused(Refusal::Epoch(known))) => {
+                peer.begin_after(known);
+                return Err(Ended::Restarted);
+            }
+            answer => answer?,
+        };
         if answer.place != place || version(answer.versions).is_none() {
             return Err(crate::frame::NoFrame("an answer to something else").into());
         }
-        peer.meet(answer.epoch).map_err(Ended::Refused)?;
+        let life = peer.meet(answer.epoch, answer.known).map_err(Ended::Refused)?;
         // Dialled at the same time by both, and theirs stands.
         if peer.stands(place) && self.key.id() > peer.id {
             return Err(Ended::Refused(Refusal::Place));
         }
-        self.join(peer, place, dialled, answer.message_max, true);
+        let joined = self.join(peer, place, dialled, answer.message_max, life, true);
         drop(asking);
-        Ok(())
+        joined
     }
 
-    /// As TLS's server: hears what the connection is for.
-    async fn answer(self: &Arc<Self>, path: Path, handshake: Handshake) -> Result<(), Ended> {
+    /// As TLS's server: hears what the connection is for, which may be agreed on.
+    async fn answer(
+        self: &Arc<Self>,
+        path: Path,
+        handshake: Handshake,
+        agreed: Option<(NodeId, Place)>,
+    ) -> Result<(), Ended> {
         let Path { mut stream, kind } = path;
         let (mut session, mut early) = shake(&mut stream, handshake).await?;
         let id = session.peer.ok_or(Ended::Cut)?;
         let hello = hear(&mut stream, &mut session.opener, &mut early).await?;
         let place = hello.place;
-        let peer = self.peer(id);
-        let refusal = match &peer {
-            None => Some(Refusal::Closing),
-            _ if *self.closing.borrow() => Some(Refusal::Closing),
-            _ if version(hello.versions).is_none() => Some(Refusal::Version),
+        let met = match self.peer(id) {
+            None => Err(Refusal::Closing),
+            _ if *self.closing.borrow() => Err(Refusal::Closing),
+            _ if version(hello.versions).is_none() => Err(Refusal::Version),
+            _ if agreed.is_some_and(|agreed| agreed != (id, place)) => Err(Refusal::Place),
             Some(peer) => {
                 let ours = peer.is_asking(place) || peer.just_dialled(place, SETTLE);
                 match ours && self.key.id() < id {
-                    true => Some(Refusal::Place),
-                    false => peer.meet(hello.epoch).err(),
+                    true => Err(Refusal::Place),
+                    false => peer.meet(hello.epoch, hello.known).map(|life| (peer, life)),
                 }
             }
         };
-        let (Some(peer), None) = (peer, refusal) else {
-            let refusal = refusal.unwrap_or(Refusal::Closing);
-            refuse(&mut stream, &mut session.sealer, refusal).await?;
-            return Err(Ended::Refused(refusal));
+        let (peer, life) = match met {
+            Ok(met) => met,
+            Err(refusal) => {
+                refuse(&mut stream, &mut session.sealer, refusal).await?;
+                return Err(Ended::Refused(refusal));
+            }
         };
         let version = version(hello.versions).unwrap_or(VERSIONS.0);
         let mut answer = self.hello(&peer, place);
@@ -736,54 +793,47 @@ impl Inner {
         answer.features &= hello.features;
         say(&mut stream, &mut session.sealer, answer).await?;
         let dialled = Dialled { stream, kind, session, early };
-        self.join(&peer, place, dialled, hello.message_max, false);
-        Ok(())
+        self.join(&peer, place, dialled, hello.message_max, life, false)
     }
 
-    /// Lets a connection have its place, and drives it.
+    /// Lets a connection of a life have its place, and drives it.
     fn join(
         self: &Arc<Self>,
         peer: &Arc<Peer>,
         place: Place,
         dialled: Dialled,
         message_max: u64,
+        life: u64,
         by_us: bool,
-    ) {
+    ) -> Result<(), Ended> {
         let Dialled { stream, kind, session, early } = dialled;
-        if let Some(lane) = peer.lane(place) {
-            lane.set_message_max(message_max);
-        }
-        let (serial, end) = peer.take_place(place, kind, by_us);
-        if place == Place::Control {
-            peer.watch_again();
-        }
+        let (serial, end) = peer.take_place(life, place, kind, by_us).ok_or(Ended::Restarted)?;
+        let standing = Standing { peer: peer.clone(), place, serial };
+        peer.set_message_max(place, message_max);
         let mut closing = self.closing.subscribe();
-        let peer = peer.clone();
         let driven = async move {
-            let carried = async {
-                let stream = match stream.rehome() {
-                    Ok(stream) => stream,
-                    Err(error) => return error.into(),
-                };
-                match peer.lane(place) {
-                    Some(lane) => lane.carry(stream, session, early).await,
-                    None => {
-                        let (busy, hear) = (|| peer.is_busy(), |frame| peer.hear(frame));
-                        peer.control.carry(stream, session, early, busy, hear).await
-                    }
+            let Standing { peer, .. } = &standing;
+            let end = async {
+                tokio::select! {
+                    () = end.notified() => Ended::Replaced,
+                    () = closed(&mut closing) => Ended::Closing,
                 }
             };
-            let ended = tokio::select! {
-                ended = carried => ended,
-                () = end.notified() => Ended::Replaced,
-                _ = closing.wait_for(|closing| *closing) => Ended::Closed,
+            let ended = match (stream.rehome(), peer.lane(place)) {
+                (Err(error), _) => error.into(),
+                (Ok(stream), Some(lane)) => lane.carry_in(life, stream, session, early, end).await,
+                (Ok(stream), None) => {
+                    peer.watch_again();
+                    let (busy, hear) = (|| peer.is_busy(), |frame| peer.hear(frame));
+                    peer.control.carry(stream, session, early, busy, hear, end).await
+                }
             };
             tracing::debug!(peer = %peer.id, ?place, "a connection ended: {ended}");
-            peer.leave_place(place, serial);
             if matches!(ended, Ended::Silent) {
                 // The others go the same way, and would be waited for longer.
                 peer.cut();
             }
+            drop(standing);
         };
         let runtime = match place {
             Place::Control => &self.control,
@@ -791,56 +841,98 @@ impl Inner {
             Place::Bulk(_) => self.bulk(),
         };
         runtime.spawn(driven);
+        Ok(())
     }
 }
 
-/// Keeps a connection at a place: dials whenever there is none, with pauses after failures.
+/// A connection at its place, until this is dropped.
+struct Standing {
+    peer: Arc<Peer>,
+    place: Place,
+    serial: u64,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.peer.leave_place(self.place, self.serial);
+    }
+}
+
+/// Has lanes on which nothing happens give back the credit that they have, as long as there is the node.
+async fn rest(node: std::sync::Weak<Inner>) {
+    loop {
+        tokio::time::sleep(REST_EVERY).await;
+        let Some(node) = node.upgrade() else { return };
+        node.peers().iter().for_each(|peer| peer.lanes().for_each(|(_, lane)| lane.rest()));
+    }
+}
+
+/// Keeps a connection at a place: dials whenever there is none, with pauses after failures, and after connections that were
+/// short.
 async fn keep(
     node: std::sync::Weak<Inner>,
     peer: Arc<Peer>,
     place: Place,
     mut closing: watch::Receiver<bool>,
 ) {
-    let mut failures = 0;
-    loop {
-        let changed = peer.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
+    let mut pauses = Pauses::default();
+    let mut stood = None;
+    while !peer.is_forgotten() {
         let kept = async {
             if peer.stands(place) {
-                changed.as_mut().await;
-                return;
+                stood = Some((Instant::now(), peer.progress(place)));
+                peer.until(|peer| !peer.stands(place)).await;
             }
-            let Some(node) = node.upgrade() else { return };
-            let opened = match peer.addresses().is_empty() {
-                true => Err(Ended::NoWay),
-                false => timely(node.open(&peer, place)).await,
-            };
-            drop(node);
-            match opened {
-                Ok(()) => failures = 0,
-                Err(ended) => {
-                    tracing::debug!(peer = %peer.id, ?place, "cannot be dialled: {ended}");
-                    if place != Place::Control {
-                        peer.control.say(&crate::control::Frame::Wanted(place));
+            let addresses = peer.addresses();
+            let failed = match stood.take() {
+                Some((since, progress)) => {
+                    let long = since.elapsed() >= STOOD_MIN;
+                    if long || peer.progress(place) != progress {
+                        pauses = Pauses::default();
                     }
-                    let pause = (PAUSE_MIN * 2u32.saturating_pow(failures)).min(PAUSE_MAX);
-                    failures = (failures + 1).min(16);
-                    // Anything between nothing and all of it, so that many do not come at once.
-                    let pause = pause.mul_f64((random() >> 11) as f64 / (1u64 << 53) as f64);
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        // It may have come by itself, or have an address now.
-                        () = changed.as_mut() => {}
-                    }
+                    if long { None } else { Some(Ended::Cut) }
                 }
+                None if addresses.is_empty() => Some(Ended::NoWay),
+                None => {
+                    let Some(node) = node.upgrade() else { return };
+                    timely(node.open(&peer, place)).await.err()
+                }
+            };
+            let Some(failed) = failed else { return };
+            tracing::debug!(peer = %peer.id, ?place, "cannot be dialled, or not for long: {failed}");
+            if place != Place::Control {
+                peer.control.say(&crate::control::Frame::Wanted(place));
             }
+            // It may come by itself, or be found elsewhere.
+            let other = |peer: &Peer| {
+                peer.stands(place) || peer.is_forgotten() || peer.addresses() != addresses
+            };
+            let _ = tokio::time::timeout(pauses.next(), peer.until(other)).await;
         };
         tokio::select! {
             () = kept => {}
-            _ = closing.wait_for(|closing| *closing) => return,
+            () = closed(&mut closing) => return,
         }
     }
+}
+
+/// Pauses after failures, each up to twice as long as the one before.
+#[derive(Default)]
+pub(crate) struct Pauses(u32);
+
+impl Pauses {
+    /// Anything between nothing and all of it, so that many do not come at once.
+    pub(crate) fn next(&mut self) -> Duration {
+        let most = (PAUSE_MIN * 2u32.saturating_pow(self.0)).min(PAUSE_MAX);
+        self.0 = (self.0 + 1).min(16);
+        most.mul_f64((random() >> 11) as f64 / (1u64 << 53) as f64)
+    }
+}
+
+/// Waits until the node ends. What it was told by is let go of before this returns: the node cannot be dropped while somebody
+/// holds that.
+pub(crate) async fn closed(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 async fn timely<T>(what: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {
@@ -848,22 +940,22 @@ async fn timely<T>(what: impl Future<Output = Result<T, Ended>>) -> Result<T, En
 }
 
 /// A thread that does nothing but control connections. Returns how they are given to it.
-fn control_thread(mut closed: watch::Receiver<bool>) -> std::io::Result<Handle> {
+fn control_thread(mut closing: watch::Receiver<bool>) -> std::io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new().name("wire-control".into()).spawn(move || {
         be_quick();
         runtime.block_on(async {
-            let _ = closed.wait_for(|closed| *closed).await;
+            closed(&mut closing).await;
             // Connections that end say so.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(2 * LAST_WORDS).await;
         });
     })?;
     Ok(handle)
 }
 
 /// From the system: for what nobody should be able to guess, and for jitter.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     match getrandom::fill(&mut bytes) {
         Ok(()) => u64::from_le_bytes(bytes),

@@ -1,12 +1,12 @@
 //! All that a node keeps of one peer: lanes, calls under way in both directions, and the connections that stand.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
@@ -15,8 +15,8 @@ use tokio::task::AbortHandle;
 use crate::carry::Note;
 use crate::control::{Control, Frame};
 use crate::envelope::{Envelope, Kind, Order};
-use crate::hello::{CALLS_MAX, Place, Refusal};
-use crate::lane::{Refused, Ticket};
+use crate::hello::{CALLS_MAX, EPOCH_MAX, Place, Refusal};
+use crate::lane::{Budget, Refused, Ticket};
 use crate::node::{Inner, Node};
 use crate::path;
 use crate::service::{CallError, Context};
@@ -24,26 +24,30 @@ use crate::{Fate, Lane, Message, NodeId};
 
 /// Messages above this go on the bulk lane.
 pub(crate) const LARGE_BYTES: usize = 64 * 1024;
-/// Earlier lives of a peer that are known as that.
-const DEAD_MAX: usize = 16;
+/// What a peer may always have under way on a lane for small messages.
+const CALLS_OWN_BYTES: u64 = 32 * 1024;
 
 /// One peer.
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) node: Weak<Inner>,
-    /// Our number for the life in which we know it.
-    pub(crate) epoch: u64,
     life: Mutex<Life>,
-    addresses: Mutex<Vec<String>>,
+    addresses: Mutex<Addresses>,
+    /// This node's owner knows it.
+    added: AtomicBool,
+    /// The last connection ended then; or it was first known.
+    alone_since: Mutex<Instant>,
+    /// Another has its place.
+    forgotten: AtomicBool,
     calls: [Lane; CALLS_MAX as usize],
     bulk: Lane,
     pub(crate) control: Control,
     places: Mutex<HashMap<Place, Standing>>,
     next_serial: AtomicU64,
     /// Places for which we dialled, found the peer, and wait for its answer.
-    asking: Mutex<HashSet<Place>>,
+    asking: Mutex<Vec<Place>>,
     /// A connection stands or went, or there is a new address.
-    pub(crate) changed: Notify,
+    changed: Notify,
     /// Places for which somebody sees to a connection, a bit each.
     wanted: AtomicU16,
     /// Calls of ours that wait for a reply.
@@ -98,12 +102,23 @@ pub enum Gone {
     Restarted,
 }
 
-/// The peer's process, as we know it.
-#[derive(Default)]
+/// The lives in which the two of us know each other.
 struct Life {
-    /// Its epoch; 0 while unknown.
-    epoch: u64,
-    dead: VecDeque<u64>,
+    /// How many there were before; the lanes count the same.
+    number: u64,
+    /// Our epoch.
+    ours: u64,
+    /// The peer's; 0 while unknown.
+    theirs: u64,
+}
+
+/// Where a peer may be dialled.
+#[derive(Default)]
+struct Addresses {
+    /// As this node's owner says.
+    added: Vec<String>,
+    /// As the peer says to members.
+    said: Vec<String>,
 }
 
 /// A connection that stands.
@@ -121,28 +136,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Peer {
-    pub(crate) fn new(id: NodeId, epoch: u64, node: &Arc<Inner>) -> Arc<Peer> {
+    pub(crate) fn new(id: NodeId, node: &Arc<Inner>) -> Arc<Peer> {
         let settings = &node.settings;
+        let epoch = epoch_after(0);
         Arc::new_cyclic(|me: &Weak<Peer>| {
-            let lane = |bounds, place: Place| {
+            let lane = |budget: &Arc<Budget>, own, bounds, place: Place| {
                 let me = me.clone();
                 let deliver = move |message| {
                     if let Some(peer) = me.upgrade() {
                         peer.deliver(message, place);
                     }
                 };
-                Lane::new(bounds, Box::new(deliver))
+                Lane::within(budget, own, bounds, Box::new(deliver))
             };
             Peer {
                 id,
                 node: Arc::downgrade(node),
-                epoch,
-                life: Mutex::default(),
+                life: Mutex::new(Life { number: 0, ours: epoch, theirs: 0 }),
                 addresses: Mutex::default(),
+                added: AtomicBool::new(false),
+                alone_since: Mutex::new(Instant::now()),
+                forgotten: AtomicBool::new(false),
                 calls: std::array::from_fn(|slot| {
-                    lane(settings.calls, Place::Calls(u8::try_from(slot).unwrap_or(0)))
+                    let place = Place::Calls(u8::try_from(slot).unwrap_or(0));
+                    lane(&node.small_budget, CALLS_OWN_BYTES, settings.calls, place)
                 }),
-                bulk: lane(settings.bulk, Place::Bulk(0)),
+                bulk: lane(&node.bulk_budget, 0, settings.bulk, Place::Bulk(0)),
                 control: Control::new(),
                 places: Mutex::default(),
                 next_serial: AtomicU64::new(0),
@@ -162,13 +181,46 @@ impl Peer {
         })
     }
 
+    /// Where it may be dialled, the likeliest first.
     pub(crate) fn addresses(&self) -> Vec<String> {
-        lock(&self.addresses).clone()
+        let Addresses { added, said } = &*lock(&self.addresses);
+        let more = said.iter().filter(|address| !added.contains(address));
+        added.iter().chain(more).cloned().collect()
     }
 
-    pub(crate) fn set_addresses(&self, addresses: Vec<String>) {
-        *lock(&self.addresses) = addresses;
+    /// This node's owner says where it is.
+    pub(crate) fn add_addresses(&self, addresses: Vec<String>) {
+        self.added.store(true, Ordering::Relaxed);
+        lock(&self.addresses).added = addresses;
         self.changed.notify_waiters();
+    }
+
+    /// The peer says where it is.
+    pub(crate) fn says_addresses(&self, addresses: &[String]) {
+        let mut known = lock(&self.addresses);
+        if known.said != addresses {
+            known.said = addresses.to_vec();
+            drop(known);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// How much would be lost with it, the least first: whether something is under way, and since when no connection stands.
+    /// `None` where one stands, or this node's owner added it.
+    pub(crate) fn worth(&self) -> Option<(bool, Instant)> {
+        let free = !self.added.load(Ordering::Relaxed) && lock(&self.places).is_empty();
+        free.then(|| (self.is_busy(), *lock(&self.alone_since)))
+    }
+
+    /// Another has its place: whoever sees to its connections ends.
+    pub(crate) fn forget(&self) {
+        self.forgotten.store(true, Ordering::Relaxed);
+        self.close();
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::Relaxed)
     }
 
     /// The lane of a place; `None` for control.
@@ -195,6 +247,24 @@ impl Peer {
             && self.wanted.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
+    /// Grows when a connection there is of use.
+    pub(crate) fn progress(&self, place: Place) -> u64 {
+        self.lane(place).map_or_else(|| self.control.heard_count(), Lane::progress)
+    }
+
+    /// Waits until this is so.
+    pub(crate) async fn until(&self, so: impl Fn(&Peer) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if so(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Whether something is under way between the two of us.
     pub(crate) fn is_busy(&self) -> bool {
         // No lock that a thread for bulk data may hold: those are waited for long.
@@ -212,7 +282,7 @@ impl Peer {
 
     /// Until what is returned is dropped, the peer's answer is waited for.
     pub(crate) fn asking(&self, place: Place) -> Asking<'_> {
-        lock(&self.asking).insert(place);
+        lock(&self.asking).push(place);
         Asking { peer: self, place }
     }
 
@@ -236,21 +306,28 @@ impl Peer {
         all
     }
 
-    /// A connection takes a place; whatever stood there ends. Returns its number, and what tells it to end.
+    /// A connection of this life takes a place; whatever stood there ends. Returns its number, and what tells it to end; `None`
+    /// where that life is over.
     pub(crate) fn take_place(
         &self,
+        life: u64,
         place: Place,
         kind: path::Kind,
         dialled: bool,
-    ) -> (u64, Arc<Notify>) {
+    ) -> Option<(u64, Arc<Notify>)> {
+        let now = lock(&self.life);
+        if now.number != life {
+            return None;
+        }
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         let end = Arc::new(Notify::new());
         let standing = Standing { serial, kind, dialled, since: Instant::now(), end: end.clone() };
         if let Some(before) = lock(&self.places).insert(place, standing) {
             before.end.notify_one();
         }
+        drop(now);
         self.changed.notify_waiters();
-        (serial, end)
+        Some((serial, end))
     }
 
     /// The connection of this number is gone.
@@ -258,6 +335,7 @@ impl Peer {
         let mut places = lock(&self.places);
         if places.get(&place).is_some_and(|s| s.serial == serial) {
             places.remove(&place);
+            *lock(&self.alone_since) = Instant::now();
         }
         drop(places);
         if place == Place::Control && !self.stands(place) {
@@ -274,28 +352,41 @@ impl Peer {
         lock(&self.places).values().for_each(|standing| standing.end.notify_one());
     }
 
-    /// The peer's epoch, as far as it is known, or 0.
-    pub(crate) fn known(&self) -> u64 {
-        lock(&self.life).epoch
+    /// Our epoch, and the peer's as far as it is known, or 0.
+    pub(crate) fn epochs(&self) -> (u64, u64) {
+        let life = lock(&self.life);
+        (life.ours, life.theirs)
     }
 
-    /// The peer speaks in a life with this epoch. If that is a new one, what was under way with the earlier one ends.
-    pub(crate) fn meet(&self, epoch: u64) -> Result<(), Refusal> {
+    /// The peer speaks in a life with this epoch, and says which of ours it knows, or 0. If it means other lives than we do,
+    /// what was under way in the earlier ones ends. Returns the number of the life.
+    pub(crate) fn meet(&self, theirs: u64, knows: u64) -> Result<u64, Refusal> {
         let mut life = lock(&self.life);
-        if life.epoch == epoch {
-            return Ok(());
+        if theirs < life.theirs {
+            return Err(Refusal::Epoch(life.theirs));
         }
-        if life.dead.contains(&epoch) {
-            return Err(Refusal::Epoch);
+        let known = std::mem::replace(&mut life.theirs, theirs);
+        if knows > life.ours {
+            // Of a process that had this key, and a clock that was ahead.
+            life.ours = epoch_after(knows);
+        } else if known == 0 || known == theirs {
+            return Ok(life.number);
         }
-        let before = std::mem::replace(&mut life.epoch, epoch);
-        if before == 0 {
-            return Ok(());
+        Ok(self.next_life(life))
+    }
+
+    /// The peer knows a later life of ours than this one: we begin one after that.
+    pub(crate) fn begin_after(&self, knows: u64) {
+        let mut life = lock(&self.life);
+        if knows > life.ours {
+            life.ours = epoch_after(knows);
+            self.next_life(life);
         }
-        life.dead.push_back(before);
-        if life.dead.len() > DEAD_MAX {
-            life.dead.pop_front();
-        }
+    }
+
+    fn next_life(&self, mut life: MutexGuard<'_, Life>) -> u64 {
+        life.number += 1;
+        let number = life.number;
         // Who sends in an order waits until it begins anew.
         let mut strands = lock(&self.strands);
         **strands = [0; STRANDS];
@@ -322,7 +413,7 @@ impl Peer {
         }
         drop(life);
         self.tell_monitors(None, Gone::Restarted);
-        Ok(())
+        number
     }
 
     // What goes out.
@@ -379,19 +470,20 @@ impl Peer {
         let strand = strand(key);
         let (place, lane) = self.way(ENVELOPE_BYTES_MAX + payload.len(), strand);
         self.want(place);
-        let mut note = Some(Note::Ordered(receipt));
+        let mut receipt = Some(receipt);
         lane.once_there_is_room(|| {
             let mut strands = lock(&self.strands);
             let number = &mut strands[usize::from(strand)];
-            let order = Some(Order { strand, number: *number });
-            let parts = [Envelope { order, ..envelope }.to_bytes(), payload.clone()];
-            match lane.try_post(parts, note.take()?) {
+            let order = Order { strand, number: *number };
+            let envelope = Envelope { order: Some(order), ..envelope };
+            let parts = [envelope.to_bytes(), payload.clone()];
+            match lane.try_post(parts, Note::Ordered(receipt.take()?, order)) {
                 Ok(_) => {
                     *number += 1;
                     Some(Ok(()))
                 }
-                Err((Refused::Full { .. }, back)) => {
-                    note = Some(back);
+                Err((Refused::Full { .. }, Note::Ordered(back, _))) => {
+                    receipt = Some(back);
                     None
                 }
                 Err((refused, _)) => Some(Err(refused)),
@@ -451,7 +543,7 @@ impl Peer {
         let peer = self.clone();
         self.spawn(async move {
             if let Err(refused) = peer.post(slot, parts, note).await {
-                tracing::warn!(peer = %peer.id, "a reply cannot be sent: {refused}");
+                tracing::debug!(peer = %peer.id, "a reply cannot be sent: {refused}");
             }
             peer.replies_waiting.fetch_sub(bytes, Ordering::Relaxed);
         });
@@ -462,11 +554,22 @@ impl Peer {
         Some(node.main.spawn(future).abort_handle())
     }
 
-    /// This node ends: nobody will answer.
+    /// This node ends: nobody will answer, nothing is taken in, handlers that wait are dropped.
     pub(crate) fn close(&self) {
+        self.lanes().for_each(|(_, lane)| lane.close());
         lock(&self.pending).drain().for_each(|(_, caller)| {
             let _ = caller.send(Err(CallError::Closed));
         });
+        lock(&self.running).drain().for_each(|(_, handler)| handler.abort());
+        self.tell_monitors(None, Gone::Peer);
+    }
+
+    /// The peer takes messages of so many bytes on the lane of this place.
+    pub(crate) fn set_message_max(&self, place: Place, message_max: u64) {
+        let refused = self.lane(place).map(|lane| lane.set_message_max(message_max));
+        for (call, bytes) in refused.unwrap_or_default() {
+            self.replied(call, Err(Refused::TooLarge { bytes, max: message_max }.into()));
+        }
     }
 
     // What comes in.
@@ -474,7 +577,7 @@ impl Peer {
     fn deliver(self: &Arc<Self>, message: Message, place: Place) {
         let Message { bytes, life } = message;
         let Some((envelope, begin)) = Envelope::parse(&bytes) else {
-            tracing::warn!(peer = %self.id, "a message without an envelope was dropped");
+            tracing::debug!(peer = %self.id, "a message without an envelope was dropped");
             return;
         };
         let payload = bytes.slice(begin..);
@@ -500,13 +603,16 @@ impl Peer {
         }
         let strand = ordered.strands.entry(order.strand).or_default();
         if order.number < strand.next {
-            tracing::warn!(peer = %self.id, "a message with a number that was had before was dropped");
+            tracing::debug!(peer = %self.id, "a message with a number that was had before was dropped");
             return;
         }
         strand.early.insert(order.number, (bytes, place));
         while let Some((bytes, place)) = strand.early.remove(&strand.next) {
             strand.next += 1;
-            if let Some((envelope, begin)) = Envelope::parse(&bytes) {
+            if let Some((envelope, begin)) = Envelope::parse(&bytes)
+                // What only takes its number.
+                && !envelope.name.is_empty()
+            {
                 self.handle(envelope, bytes.slice(begin..), place);
             }
         }
@@ -527,6 +633,7 @@ impl Peer {
             from: self.id,
             deadline,
             trace: envelope.trace,
+            redelivered: false,
         };
         let call = match envelope.kind {
             Kind::Call(call) => Some(call),
@@ -584,7 +691,7 @@ impl Peer {
             (Some(call), done) => self.reply(call, slot, done),
             (None, Ok(_)) => {}
             (None, Err(error)) => {
-                tracing::warn!(peer = %self.id, name, "a message was not handled: {error}");
+                tracing::debug!(peer = %self.id, name, "a message was not handled: {error}");
             }
         }
     }
@@ -698,6 +805,13 @@ fn strand(key: &[u8]) -> u8 {
     (hash ^ hash >> 32).to_le_bytes()[0]
 }
 
+/// An epoch: the time of day in nanoseconds, but always after `known`.
+fn epoch_after(known: u64) -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanos = u64::try_from(unix.as_nanos()).unwrap_or(EPOCH_MAX);
+    nanos.max(known.saturating_add(1)).clamp(1, EPOCH_MAX)
+}
+
 /// Polls a future once, without a way to wake anybody: it is polled again by a task.
 fn poll_once<T>(future: Pin<&mut (dyn Future<Output = T> + Send)>) -> Poll<T> {
     future.poll(&mut TaskContext::from_waker(Waker::noop()))
@@ -710,7 +824,10 @@ pub(crate) struct Asking<'a> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        lock(&self.peer.asking).remove(&self.place);
+        let mut asking = lock(&self.peer.asking);
+        if let Some(at) = asking.iter().position(|place| *place == self.place) {
+            asking.swap_remove(at);
+        }
     }
 }
 

@@ -95,7 +95,7 @@ pub enum CallError {
     Restarted,
     /// The message cannot be sent.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(Refused),
     /// The name is too long.
     #[error("a name has at most {NAME_BYTES_MAX} bytes; this has {0}")]
     Name(usize),
@@ -108,6 +108,15 @@ pub enum CallError {
     /// What came back is no reply.
     #[error("the peer's answer makes no sense: {0}")]
     Nonsense(String),
+}
+
+impl From<Refused> for CallError {
+    fn from(refused: Refused) -> CallError {
+        match refused {
+            Refused::Closed => CallError::Closed,
+            refused => CallError::Refused(refused),
+        }
+    }
 }
 
 impl CallError {
@@ -149,6 +158,8 @@ pub struct Context {
     pub deadline: Option<Instant>,
     /// What it belongs to; handed on with what the handler sends.
     pub trace: Option<Trace>,
+    /// A handler may have begun with it that never came to its end ([`crate::spooled`]).
+    pub redelivered: bool,
 }
 
 type Handle = dyn Fn(Context, Bytes) -> BoxFuture<'static, Result<Bytes, Failure>> + Send + Sync;

@@ -10,14 +10,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use bytes::Bytes;
 use strongroom_testkit::Random;
+use strongroom_testkit::seeds::Campaign;
 use strongroom_wire::frame::Frame;
-use strongroom_wire::lane::{Connection, Inbox, Outbox, Place, Sending, Slot, Small, Ticket, cost};
+use strongroom_wire::lane::{
+    Account, Budget, Connection, Inbox, Outbox, Place, Sending, Slot, Small, Ticket, cost,
+};
 
-const WINDOW: u64 = 4096;
+const WINDOW: u64 = 16_384;
 const CHUNK_BYTES: u32 = 300;
 const CONNECTIONS_MAX: usize = 3;
 /// With which a message here begins.
@@ -26,7 +28,8 @@ const PLACE_BYTES: u64 = 8;
 const PIPE_BYTES: usize = 2000;
 
 /// Bugs that are made on purpose, in what drives the lane here, as a real driver could make them.
-const PLANTS: [&str; 6] = [
+const PLANTS: [&str; 7] = [
+    "drop-wants",
     "restart-without-failing",
     "no-fence",
     "unnumbered-questions",
@@ -36,60 +39,23 @@ const PLANTS: [&str; 6] = [
 ];
 
 fn main() -> ExitCode {
-    let (mut seeds, mut from, mut plant) = (None, 1, None);
-    let mut given = std::env::args().skip(1);
-    while let Some(arg) = given.next() {
-        let mut value = || given.next().unwrap_or_else(|| panic!("{arg} wants a value"));
-        match arg.as_str() {
-            "--seeds" => seeds = Some(value().parse().unwrap()),
-            "--from" => from = value().parse().unwrap(),
-            "--plant" => plant = Some(value()),
-            other => panic!("unknown option {other}; see the top of tests/lanes.rs"),
-        }
-    }
-    if let Some(plant) = &plant {
-        assert!(PLANTS.contains(&plant.as_str()), "{plant} is none of {PLANTS:?}");
-    }
-    let mut failed = false;
-    if plant.is_none() {
-        let begun = Instant::now();
-        let mut counts = Counts::default();
-        let seeds = seeds.unwrap_or(2000);
-        for seed in from..from + seeds {
-            match run(seed, "", &mut counts) {
-                Ok(()) => {}
-                Err(why) => {
-                    println!("lanes: seed {seed}: {why}");
-                    failed = true;
-                }
-            }
-        }
-        let Counts { messages, bytes, breaks, resumed, late, withdrawn, restarts, uncertain } =
-            counts;
+    let campaign =
+        Campaign { name: "lanes", plants: &PLANTS, seeds: 2000, seeds_for_a_plant: 60_000 };
+    campaign.main(run, |counts: Counts, seeds| {
+        let Counts { messages, bytes, breaks, resumed, late, .. } = counts;
+        let Counts { withdrawn, restarts, uncertain, wants, backs, .. } = counts;
         println!(
-            "lanes: {seeds} seeds, {messages} messages, {bytes} bytes, {breaks} breaks, {resumed} messages gone on \
-             with in the middle, {late} pieces that came late, {withdrawn} withdrawn, {restarts} restarts that left \
-             {uncertain} uncertain, {:.1} s: {}",
-            begun.elapsed().as_secs_f64(),
-            if failed { "FAILED" } else { "nothing lost, nothing twice" }
+            "lanes: {messages} messages, {bytes} bytes, {breaks} breaks, {resumed} messages gone on with in the \
+             middle, {late} pieces that came late, {withdrawn} withdrawn, {restarts} restarts that left {uncertain} \
+             uncertain; {wants} times credit was asked for, {backs} times given back"
         );
-        // A campaign that tries nothing proves nothing.
         let enough = breaks > seeds && resumed > seeds / 4 && late > seeds / 20;
-        assert!(enough && withdrawn > seeds / 20 && uncertain > seeds / 20, "too little happened");
-    }
-    let planted = PLANTS.into_iter().filter(|name| plant.as_deref().unwrap_or(name) == *name);
-    for name in planted.filter(|_| plant.is_some() || seeds.is_none()) {
-        let found = (from..from + 20_000)
-            .find_map(|seed| Some((seed, run(seed, name, &mut Counts::default()).err()?)));
-        match found {
-            Some((seed, why)) => println!("lanes: planted {name} was found: seed {seed}: {why}"),
-            None => {
-                println!("lanes: planted {name} was NOT found");
-                failed = true;
-            }
+        let asked = wants > 5 * seeds && backs > seeds / 10;
+        match enough && asked && withdrawn > seeds / 20 && uncertain > seeds / 20 {
+            true => Ok(()),
+            false => Err("too little happened".into()),
         }
-    }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    })
 }
 
 #[derive(Default)]
@@ -102,6 +68,8 @@ struct Counts {
     withdrawn: u64,
     restarts: u64,
     uncertain: u64,
+    wants: u64,
+    backs: u64,
 }
 
 fn one_in(chance: &mut Random, n: u64) -> bool {
@@ -155,6 +123,10 @@ struct Sim<'a> {
     /// What those count that were handed on and are still held.
     held: Vec<u64>,
     handed: BTreeSet<u64>,
+    /// Out of which credit comes, and another lane that takes of it what it can get.
+    budget: std::sync::Arc<Budget>,
+    own: u64,
+    other: Account,
     /// How far each message was sent on which connection: for a planted bug.
     resumed: BTreeMap<u64, u64>,
 }
@@ -164,11 +136,18 @@ fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
     let messages = 5 + chance.below(60);
     // Faults end, so that everything must come to its end.
     let calm = chance.below(8000);
+    // From just enough for the largest message to plenty.
+    let budget = Budget::new(WINDOW / 2 + chance.below(4 * WINDOW));
+    let own = [0, 2000, WINDOW / 2][chance.below(3) as usize];
+    let account = |budget: &std::sync::Arc<Budget>| budget.account(std::sync::Arc::new(|| {}));
     let mut sim = Sim {
         plant,
         counts,
-        outbox: Outbox::new(20_000, WINDOW / 2, CHUNK_BYTES),
-        inbox: Inbox::new(WINDOW),
+        outbox: Outbox::new(80_000, WINDOW / 2, CHUNK_BYTES),
+        inbox: Inbox::new(WINDOW, own, account(&budget)),
+        other: account(&budget),
+        budget,
+        own,
         links: BTreeMap::new(),
         next_link: 0,
         sent: Vec::new(),
@@ -199,7 +178,11 @@ fn run(seed: u64, plant: &str, counts: &mut Counts) -> Result<(), String> {
 
 impl Sim<'_> {
     fn step(&mut self, messages: u64, faults: bool) -> Result<(), String> {
-        match self.chance.below(12) {
+        match self.chance.below(14) {
+            12 => self.compete(faults),
+            13 if one_in(&mut self.chance, 3) => {
+                self.outbox.rest();
+            }
             0 if (self.sent.len() as u64) < messages => match self.chance.below(12) {
                 0 => self.withdraw(),
                 _ => self.push(),
@@ -222,9 +205,10 @@ impl Sim<'_> {
     }
 
     fn push(&mut self) {
-        let length = match self.chance.below(4) {
+        let length = match self.chance.below(16) {
             0 => 1 + self.chance.below(WINDOW / 2 - PLACE_BYTES),
-            1 => 1 + self.chance.below(600),
+            1..4 => 1 + self.chance.below(2048),
+            4..8 => 1 + self.chance.below(600),
             _ => 1 + self.chance.below(40),
         };
         let place = self.sent.len() as u64;
@@ -272,6 +256,16 @@ impl Sim<'_> {
                     let _ =
                         self.outbox.at(Connection(number), sequence, Some(sent), &mut |_, _| ());
                 }
+            }
+            Sending::Want { least, most } => {
+                self.counts.wants += 1;
+                if self.plant != "drop-wants" || one_in(&mut self.chance, 2) {
+                    Frame::Want { least, most }.write(&mut bytes);
+                }
+            }
+            Sending::Back(unused) => {
+                self.counts.backs += 1;
+                Frame::Back { unused }.write(&mut bytes);
             }
             Sending::Where(question, sequences) => {
                 let question = if self.plant == "unnumbered-questions" { 0 } else { question };
@@ -390,6 +384,10 @@ impl Sim<'_> {
                         answer.write(&mut link.answers);
                     }
                 }
+                Frame::Want { least, most } => self.inbox.want(least, most),
+                Frame::Back { unused } => {
+                    self.inbox.back(unused).map_err(|e| format!("the receiver: {e}"))?;
+                }
                 other => return Err(format!("the receiver got {other:?}")),
             }
         }
@@ -493,7 +491,8 @@ impl Sim<'_> {
         let out = std::mem::take(&mut self.out);
         if one_in(&mut self.chance, 2) {
             self.held.clear();
-            self.inbox = Inbox::new(WINDOW);
+            let account = self.budget.account(std::sync::Arc::new(|| {}));
+            self.inbox = Inbox::new(WINDOW, self.own, account);
         } else {
             // Or only its knowledge of us is gone: what is being handed on is, and what it holds it holds.
             self.inbox.restart();
@@ -511,6 +510,24 @@ impl Sim<'_> {
             self.counts.uncertain += 1;
         }
         Ok(())
+    }
+
+    /// Another lane takes and gives back; in the end all of it.
+    fn compete(&mut self, faults: bool) {
+        let bytes = self.chance.below(WINDOW);
+        match self.chance.below(4) {
+            0 if faults => drop(self.other.take_of_plenty(bytes)),
+            1 if faults => drop(self.other.take(bytes / 2, bytes)),
+            2 if faults => {
+                self.other.leave();
+                self.other.give_back(bytes);
+            }
+            _ if !faults => {
+                self.other.leave();
+                self.other.give_back(u64::MAX);
+            }
+            _ => {}
+        }
     }
 
     fn release(&mut self) {

@@ -1,9 +1,10 @@
 //! The receiving half of a lane.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Connection, MESSAGES_AHEAD_MAX, Violation, cost};
+use super::{Account, Connection, MESSAGES_AHEAD_MAX, Violation, cost};
 use crate::frame::{Frame, Head, SEQUENCES_MAX};
 
 /// Messages of a lane that arrive.
@@ -23,6 +24,16 @@ pub struct Inbox {
     /// Bytes of messages that were begun and are not released, and how many there may be.
     held: u64,
     window: u64,
+    /// Of the window, what is the lane's own.
+    own: u64,
+    /// From which the rest comes.
+    account: Account,
+    /// Credit that the peer wants: for its next message, and for all that wait with it.
+    wanted: (u64, u64),
+    /// What the peer gave back.
+    unused: u64,
+    /// It gave back all that it had, and began nothing since: it does not need much.
+    modest: bool,
     duplicates: u64,
 }
 
@@ -136,8 +147,9 @@ pub enum Small {
 }
 
 impl Inbox {
-    /// An empty one, for messages that count `window` bytes in all, and have half of that each at most.
-    pub fn new(window: u64) -> Inbox {
+    /// An empty one, for messages that count `window` bytes in all, and have half of that each at most. Of that `own` bytes are its
+    /// own, the rest is promised out of the account.
+    pub fn new(window: u64, own: u64, account: Account) -> Inbox {
         Inbox {
             below: 0,
             handed: BTreeSet::new(),
@@ -148,6 +160,11 @@ impl Inbox {
             untold: false,
             held: 0,
             window,
+            own: own.min(window),
+            account,
+            wanted: (0, 0),
+            unused: 0,
+            modest: false,
             duplicates: 0,
         }
     }
@@ -224,6 +241,7 @@ impl Inbox {
         }
         self.begun += cost(head.total);
         self.held += cost(head.total);
+        self.modest = false;
         Ok(())
     }
 
@@ -270,8 +288,14 @@ impl Inbox {
 
     /// The peer's process was started anew: all begins from the beginning, but what is held stays held.
     pub fn restart(&mut self) {
-        let held = self.held - self.under_way();
-        *self = Inbox { held, duplicates: self.duplicates, ..Inbox::new(self.window) };
+        self.held -= self.under_way();
+        (self.below, self.limit, self.begun, self.unused) = (0, 0, 0, 0);
+        (self.untold, self.modest, self.wanted) = (false, false, (0, 0));
+        self.handed.clear();
+        self.messages.clear();
+        self.acks.clear();
+        self.account.leave();
+        self.settle();
     }
 
     /// What messages count that are not yet handed on.
@@ -287,17 +311,63 @@ impl Inbox {
     /// What was handed on, and counts so much ([`cost`]), is no longer held by anybody.
     pub fn release(&mut self, bytes: u64) {
         self.held = self.held.saturating_sub(bytes);
+        self.settle();
+    }
+
+    /// The peer wants so much credit.
+    pub fn want(&mut self, least: u64, most: u64) {
+        self.wanted = (self.wanted.0.max(least), self.wanted.1.max(most));
+        self.modest = false;
+    }
+
+    /// The peer gave so much credit back, since the lane's beginning.
+    ///
+    /// # Errors
+    /// [`Violation`] where it never had that.
+    pub fn back(&mut self, unused: u64) -> Result<(), Violation> {
+        let more = unused.saturating_sub(self.unused);
+        if more > self.limit - self.begun {
+            return Err(Violation("gives back credit that it does not have"));
+        }
+        if more > 0 {
+            self.begun += more;
+            self.unused = unused;
+            self.modest = true;
+            self.settle();
+        }
+        Ok(())
+    }
+
+    /// What is promised with this limit, beside what is the lane's own. A peer that cannot be reached can use no credit.
+    fn promised(&self, limit: u64) -> u64 {
+        let unused = if self.acks.is_empty() { 0 } else { limit.saturating_sub(self.begun) };
+        (unused + self.held).saturating_sub(self.own)
+    }
+
+    /// Counts what is promised now.
+    fn settle(&mut self) {
+        let (promised, taken) = (self.promised(self.limit), self.account.taken());
+        match promised.cmp(&taken) {
+            Ordering::Less => self.account.give_back(taken - promised),
+            Ordering::Equal => {}
+            Ordering::Greater => self.account.force(promised - taken),
+        }
     }
 
     /// A connection is there.
     pub fn join(&mut self, connection: Connection) {
         self.acks.entry(connection).or_default();
         self.untold = true;
+        self.settle();
     }
 
     /// A connection is gone. What it brought stays; what it did not bring will be asked for.
     pub fn lost(&mut self, connection: Connection) {
         self.acks.remove(&connection);
+        if self.acks.is_empty() {
+            self.account.leave();
+            self.settle();
+        }
         // What it was to tell of credit may be lost.
         self.untold = true;
     }
@@ -347,23 +417,44 @@ impl Inbox {
         Some(Frame::Ack { below: self.below, also })
     }
 
-    /// The credit to be told now, on any connection.
+    /// The credit to be told now, on any connection: the rest of the window while there is plenty, else what the peer wants, or the
+    /// lane's own.
     pub fn credit(&mut self) -> Option<Frame> {
         if !self.credit_is_due() {
             return None;
         }
+        let (before, ceiling) = (self.limit, self.ceiling());
+        let (least, most) = (self.wanted.0, self.wanted.1.max(self.wanted.0).min(ceiling));
+        let own = self.begun + self.own.saturating_sub(self.held);
+        let more = |limit: u64| self.promised(limit).saturating_sub(self.account.taken());
+        let (least_more, most_more, all_more) =
+            (more(least.min(ceiling)), more(most), more(ceiling));
+        if ceiling > self.limit && !self.modest && self.account.take_of_plenty(all_more) {
+            self.limit = ceiling;
+        } else if least > self.limit && least > own && least <= ceiling {
+            if self.account.take(least_more, most_more) {
+                let taken =
+                    self.begun + (self.own + self.account.taken()).saturating_sub(self.held);
+                self.limit = most.min(taken);
+            }
+        } else if self.untold || least > self.limit || own >= self.limit + self.own / 2 {
+            self.limit = self.limit.max(own);
+        }
+        self.settle();
+        let told = self.untold || self.limit > before;
         self.untold = false;
-        self.limit = self.limit.max(self.grant());
-        Some(Frame::Credit { limit: self.limit })
+        told.then_some(Frame::Credit { limit: self.limit })
     }
 
-    /// Whether there is credit to be told: not for every byte, but what is left is always enough for the largest
-    /// message.
+    /// Whether there may be credit to be told: not for every byte, but what is left is always enough for the largest
+    /// message, or can be asked for.
     pub fn credit_is_due(&self) -> bool {
-        self.untold || self.grant() >= self.limit + self.window / 4
+        let grown = self.ceiling() >= self.limit + self.window / 4;
+        self.untold || self.modest || grown || self.wanted.0 > self.limit
     }
 
-    fn grant(&self) -> u64 {
+    /// The limit that the window allows.
+    fn ceiling(&self) -> u64 {
         self.begun + self.window.saturating_sub(self.held)
     }
 

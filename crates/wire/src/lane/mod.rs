@@ -9,7 +9,8 @@
 //!
 //! - **Credit.** The receiver says how many bytes of messages may be *begun*; a message counts whole when its first
 //!   byte is sent, and never less than [`MESSAGE_COST_MIN`], so whatever was begun can be finished, and no two half messages
-//!   wait for each other's room.
+//!   wait for each other's room. All lanes of a node promise credit out of one [`Budget`]: where that is scarce, a sender says
+//!   what it *wants*; and one that has nothing to say for a while gives *back* what it has.
 //! - **Acknowledged** is what was handed on, on the connection that brought it.
 //! - **A connection breaks.** The sender does not know what of its messages arrived. On any other connection it asks
 //!   *where* they are; with that the receiver takes nothing more of them from the old one, whose last bytes may still
@@ -24,9 +25,11 @@
 //! | the peer's process is started anew | both sides begin from the lane's beginning; of what was begun its sender is told that nobody knows, the rest goes to the new process |
 //! | a peer breaks the protocol | [`Violation`]: the connection is to be closed; what is under way stays |
 
+mod budget;
 mod inbox;
 mod outbox;
 
+pub use budget::{Account, Budget, Wake};
 pub use inbox::{Inbox, Place, Slot, Small, Whole};
 pub use outbox::{Outbox, Refused, Sending, Ticket};
 
@@ -39,8 +42,8 @@ pub const MESSAGES_AHEAD_MAX: u64 = 1 << 16;
 
 /// Messages that wait to be begun, however small they are.
 pub const MESSAGES_WAITING_MAX: usize = 1 << 16;
-/// What the smallest message counts, in every bound that is said in bytes: about what is kept beside its bytes.
-pub const MESSAGE_COST_MIN: u64 = 256;
+/// What the smallest message counts, in every bound that is said in bytes: about what is kept beside its bytes, and its handler.
+pub const MESSAGE_COST_MIN: u64 = 1024;
 
 /// What a message of `total` bytes counts.
 pub const fn cost(total: u64) -> u64 {

@@ -27,6 +27,16 @@ pub struct Outbox<N> {
     /// Bytes that the peer lets us begin, and those that we began, since the lane's beginning.
     limit: u64,
     begun: u64,
+    /// Of what counts as begun, what was given back; and whether the peer may not have heard that.
+    unused: u64,
+    unused_untold: bool,
+    /// The last `least` that was said to be wanted.
+    wanted: u64,
+    /// What counted as begun when it was last looked; and whether what was left was given back since.
+    begun_before: u64,
+    rested: bool,
+    /// What messages count that were not begun.
+    waiting_bytes: u64,
     /// What all messages count, and how many of them there are.
     bytes: u64,
     messages: usize,
@@ -34,6 +44,7 @@ pub struct Outbox<N> {
     /// Bytes of one message at most.
     message_max: u64,
     chunk_bytes: u32,
+    closed: bool,
 }
 
 struct Waiting<N> {
@@ -74,6 +85,15 @@ pub enum Sending {
     Data(Head, [Bytes; 2]),
     /// How much of these is there? With the number of the question.
     Where(u64, Vec<u64>),
+    /// So much credit is wanted.
+    Want {
+        /// For the next message.
+        least: u64,
+        /// For all that wait.
+        most: u64,
+    },
+    /// So much credit was given back, since the lane's beginning.
+    Back(u64),
 }
 
 /// A message was not taken in.
@@ -98,6 +118,9 @@ pub enum Refused {
     /// For good.
     #[error("a message of no bytes cannot be sent")]
     Empty,
+    /// For good.
+    #[error("this node is closed")]
+    Closed,
 }
 
 impl<N> Outbox<N> {
@@ -115,11 +138,18 @@ impl<N> Outbox<N> {
             turns: BTreeMap::new(),
             limit: 0,
             begun: 0,
+            unused: 0,
+            unused_untold: false,
+            wanted: 0,
+            begun_before: 0,
+            rested: false,
+            waiting_bytes: 0,
             bytes: 0,
             messages: 0,
             bytes_max,
             message_max,
             chunk_bytes,
+            closed: false,
         }
     }
 
@@ -128,7 +158,10 @@ impl<N> Outbox<N> {
     /// # Errors
     /// [`Refused`], where nothing was taken in; the note comes back with it.
     pub fn push(&mut self, parts: [Bytes; 2], note: N) -> Result<Ticket, (Refused, N)> {
-        let total = parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        let total = total(&parts);
+        if self.closed {
+            return Err((Refused::Closed, note));
+        }
         if total == 0 {
             return Err((Refused::Empty, note));
         }
@@ -141,6 +174,7 @@ impl<N> Outbox<N> {
             return Err((Refused::Full { bytes: self.bytes, max: self.bytes_max }, note));
         }
         self.bytes += cost(total);
+        self.waiting_bytes += cost(total);
         self.messages += 1;
         self.waiting.push_back(Some(Waiting { parts, total, note }));
         Ok(Ticket(self.first_ticket + self.waiting.len() as u64 - 1))
@@ -150,6 +184,7 @@ impl<N> Outbox<N> {
     pub fn withdraw(&mut self, ticket: Ticket) -> Option<N> {
         let at = usize::try_from(ticket.0.checked_sub(self.first_ticket)?).ok()?;
         let waiting = self.waiting.get_mut(at)?.take()?;
+        self.waiting_bytes -= cost(waiting.total);
         self.left(waiting.total);
         self.trim_waiting();
         Some(waiting.note)
@@ -175,19 +210,79 @@ impl<N> Outbox<N> {
         self.limit = self.limit.max(limit);
     }
 
-    /// Bytes that one message may have, as the peer says now.
-    pub fn set_message_max(&mut self, message_max: u64) {
+    /// Bytes that one message may have, as the peer says now. What waits and has more is given to `instead`, with its bytes, and
+    /// goes; or what that returns waits in its place.
+    pub fn set_message_max(
+        &mut self,
+        message_max: u64,
+        mut instead: impl FnMut(N, u64) -> Option<([Bytes; 2], N)>,
+    ) {
         self.message_max = message_max;
+        for place in &mut self.waiting {
+            let Some(large) = place.take_if(|waiting| waiting.total > message_max) else {
+                continue;
+            };
+            self.bytes -= cost(large.total);
+            self.waiting_bytes -= cost(large.total);
+            self.messages -= 1;
+            if let Some((parts, note)) = instead(large.note, large.total) {
+                let total = total(&parts);
+                self.bytes += cost(total);
+                self.waiting_bytes += cost(total);
+                self.messages += 1;
+                *place = Some(Waiting { parts, total, note });
+            }
+        }
+        self.trim_waiting();
+    }
+
+    /// Takes nothing in any more. What was under way is given up: returns its notes.
+    pub fn close(&mut self) -> Vec<N> {
+        self.closed = true;
+        self.restart(|_| false)
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Bytes that may be begun now.
+    pub fn credit_left(&self) -> u64 {
+        self.limit - self.begun
     }
 
     /// A connection is there.
     pub fn join(&mut self, connection: Connection) {
         self.turns.entry(connection).or_default();
+        self.tell_again();
+    }
+
+    /// What was said of credit may be lost.
+    fn tell_again(&mut self) {
+        self.wanted = 0;
+        self.unused_untold = self.unused > 0;
+    }
+
+    /// To be called now and then. If nothing was begun since the last time, and nothing is under way, credit that is not used is given
+    /// back. Returns whether there is that to be told.
+    pub fn rest(&mut self) -> bool {
+        let quiet = self.messages == 0 && self.begun == self.begun_before;
+        let idle = quiet && !self.rested && self.limit > self.begun;
+        if idle {
+            self.rested = true;
+            self.unused += self.limit - self.begun;
+            self.begun = self.limit;
+            self.unused_untold = true;
+        }
+        self.begun_before = self.begun;
+        idle
     }
 
     /// A connection is gone, and with it the knowledge of what arrived by it.
     pub fn lost(&mut self, connection: Connection) {
         self.turns.remove(&connection);
+        self.tell_again();
         let first = self.first();
         for (sequence, message) in (first..).zip(&mut self.begun_messages) {
             let Some(message) = message else { continue };
@@ -212,6 +307,7 @@ impl<N> Outbox<N> {
             given_up.extend(waiting.take_if(|waiting| !keep(&waiting.note)));
         }
         for waiting in given_up {
+            self.waiting_bytes -= cost(waiting.total);
             self.left(waiting.total);
             notes.push(waiting.note);
         }
@@ -219,6 +315,8 @@ impl<N> Outbox<N> {
         self.unasked.clear();
         self.turns.clear();
         (self.next, self.question, self.limit, self.begun) = (0, 0, 0, 0);
+        (self.unused, self.unused_untold) = (0, false);
+        (self.wanted, self.begun_before, self.rested) = (0, 0, false);
         notes
     }
 
@@ -247,7 +345,12 @@ impl<N> Outbox<N> {
                 return Some(Sending::Where(self.question, sequences));
             }
         }
-        self.begin(connection);
+        if std::mem::take(&mut self.unused_untold) {
+            return Some(Sending::Back(self.unused));
+        }
+        if let Some(want) = self.begin(connection) {
+            return Some(want);
+        }
         let chunk_bytes = self.chunk_bytes;
         loop {
             let sequence = self.turns.get_mut(&connection)?.pop_front()?;
@@ -270,20 +373,26 @@ impl<N> Outbox<N> {
     }
 
     /// Gives a connection its part of what waits, as far as credit allows. Only here a message has its number, so that
-    /// one that is withdrawn leaves no gap.
-    fn begin(&mut self, connection: Connection) {
-        let Some(turns) = self.turns.get_mut(&connection) else { return };
+    /// one that is withdrawn leaves no gap. Returns what is to be said if there is too little.
+    fn begin(&mut self, connection: Connection) -> Option<Sending> {
+        let turns = self.turns.get_mut(&connection)?;
         while turns.len() < TURNS_MAX
             && let Some(Some(waiting)) = self.waiting.front()
         {
-            let ahead = self.begun_messages.len() as u64 >= MESSAGES_AHEAD_MAX;
-            if ahead || self.begun.saturating_add(cost(waiting.total)) > self.limit {
-                return;
+            if self.begun_messages.len() as u64 >= MESSAGES_AHEAD_MAX {
+                return None;
             }
-            let Some(Some(Waiting { parts, total, note })) = self.waiting.pop_front() else {
-                return;
-            };
+            let least = self.begun.saturating_add(cost(waiting.total));
+            if least > self.limit {
+                let more = least > self.wanted;
+                self.wanted = self.wanted.max(least);
+                let most = self.begun.saturating_add(self.waiting_bytes);
+                return more.then_some(Sending::Want { least, most });
+            }
+            let Waiting { parts, total, note } = self.waiting.pop_front()??;
             self.first_ticket += 1;
+            self.waiting_bytes -= cost(total);
+            self.rested = false;
             self.begun += cost(total);
             let stage = Stage::On(connection);
             let message = Outgoing { parts, total, note, offset: 0, sent: 0, stage };
@@ -296,6 +405,7 @@ impl<N> Outbox<N> {
                 self.first_ticket += 1;
             }
         }
+        None
     }
 
     /// The peer handed messages on: all below `below`, and those of `also`. Gives `done` the notes of those that
@@ -402,6 +512,10 @@ impl<N> Outbox<N> {
             self.first_ticket += 1;
         }
     }
+}
+
+fn total(parts: &[Bytes; 2]) -> u64 {
+    parts.iter().map(|part| part.len() as u64).sum()
 }
 
 /// `length` bytes from `offset` on of pieces that follow one another.

@@ -19,8 +19,9 @@ use rustls::{
     SignatureScheme, version,
 };
 
-use super::record::{self, Kernel, Opener, RECORD_BYTES_MAX, Sealer};
-use super::{Error, HANDSHAKE_BYTES_MAX, alert};
+use super::record::{self, Kernel, RECORD_BYTES_MAX};
+use super::whole::Connection;
+use super::{Error, HANDSHAKE_BYTES_MAX, Records, Session, alert};
 use crate::{NodeId, NodeKey};
 
 /// What both sides say they speak (ALPN, RFC 7301), so that nothing else is taken for it.
@@ -181,6 +182,7 @@ pub struct Handshake {
     received: usize,
     outgoing: Vec<u8>,
     failed: bool,
+    records: Records,
 }
 
 enum Side {
@@ -207,16 +209,6 @@ pub enum Progress {
     Done,
 }
 
-/// A connection whose handshake is done.
-pub struct Session {
-    /// Who the peer is, where it showed a node's key.
-    pub peer: Option<NodeId>,
-    /// For what goes out.
-    pub sealer: Sealer,
-    /// For what comes in.
-    pub opener: Opener,
-}
-
 impl Handshake {
     /// As the one who dials.
     ///
@@ -237,7 +229,15 @@ impl Handshake {
     }
 
     fn of(side: Side) -> Handshake {
-        Handshake { side, taken: Vec::new(), received: 0, outgoing: Vec::new(), failed: false }
+        let (taken, outgoing) = (Vec::new(), Vec::new());
+        Handshake { side, taken, received: 0, outgoing, failed: false, records: Records::Own }
+    }
+
+    /// Who seals and opens records after it.
+    #[must_use]
+    pub fn with_records(mut self, records: Records) -> Handshake {
+        self.records = records;
+        self
     }
 
     /// What is to be sent now; empties it.
@@ -317,20 +317,25 @@ impl Handshake {
     /// # Errors
     /// [`Error::Handshake`] before that.
     pub fn finish(self) -> Result<Session, Error> {
-        let (secrets, kernel, peer) = match self.side {
-            Side::Client(c) => {
+        let (secrets, kernel, peer) = match (self.side, self.records) {
+            (Side::Client(c), Records::Rustls) => {
+                return Ok(Session::rustls(peer(c.peer_certificates()), Connection::Client(c)));
+            }
+            (Side::Server(s), Records::Rustls) => {
+                return Ok(Session::rustls(peer(s.peer_certificates()), Connection::Server(s)));
+            }
+            (Side::Client(c), Records::Own) => {
                 let peer = peer(c.peer_certificates());
                 let (secrets, kernel) = c.dangerous_into_kernel_connection()?;
                 (secrets, Kernel::Client(kernel), peer)
             }
-            Side::Server(s) => {
+            (Side::Server(s), Records::Own) => {
                 let peer = peer(s.peer_certificates());
                 let (secrets, kernel) = s.dangerous_into_kernel_connection()?;
                 (secrets, Kernel::Server(kernel), peer)
             }
         };
-        let (sealer, opener) = record::directions(&secrets, kernel)?;
-        Ok(Session { peer, sealer, opener })
+        Ok(Session::own(peer, record::directions(&secrets, kernel)?))
     }
 }
 

@@ -7,6 +7,8 @@
 //! one for each direction, which may live on different threads. What RFC 8446 asks of records is then ours: key
 //! updates (4.6.3), limits of the ciphers (5.5), alerts and the end (6), truncation, bounds (5.1, 5.2).
 //!
+//! Or all of it is left to rustls ([`Records::Rustls`]).
+//!
 //! No I/O happens here, and no clock is read.
 //!
 //! | what fails | what follows |
@@ -19,12 +21,14 @@
 mod aead;
 mod handshake;
 mod record;
+mod session;
+mod whole;
 
-pub use handshake::{Admit, Handshake, Progress, Session, client_config, server_config};
+pub use handshake::{Admit, Handshake, Progress, client_config, server_config};
 pub use record::{
-    Opened, Opener, RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX, Sealer, UPDATE_BYTES,
-    record_length, sealed_bytes,
+    RECORD_BYTES_MAX, RECORD_OVERHEAD, RECORD_PLAIN_MAX, UPDATE_BYTES, record_length, sealed_bytes,
 };
+pub use session::{Opened, Opener, Records, Sealer, Session};
 
 /// Records without data that are taken one after another, before the peer counts as hostile; as rustls has it.
 pub const IDLE_RECORDS_MAX: u32 = 32;

@@ -9,7 +9,7 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
 use super::aead::{self, Algorithm, Key, NONCE_BYTES, TAG_BYTES};
-use super::{Error, IDLE_RECORDS_MAX, RECORDS_PER_KEY, alert};
+use super::{Error, IDLE_RECORDS_MAX, Opened, RECORDS_PER_KEY, alert};
 
 /// Plaintext of a record at most (RFC 8446, 5.1).
 pub const RECORD_PLAIN_MAX: usize = 1 << 14;
@@ -124,7 +124,7 @@ pub(super) fn directions(
 }
 
 /// Seals what goes out.
-pub struct Sealer {
+pub(super) struct Sealer {
     direction: Direction,
     shared: Arc<Shared>,
     records_per_key: u64,
@@ -132,14 +132,8 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// Seals `plain` as one record at the beginning of `out`; before it, where it is time, a key update.
-    /// Returns the bytes written: [`RECORD_OVERHEAD`] more than those of `plain`, and [`UPDATE_BYTES`] more with a
-    /// key update.
-    ///
-    /// # Errors
-    /// [`Error::Room`] where `out` has not room for all of that, or `plain` is longer than
-    /// [`RECORD_PLAIN_MAX`]; [`Error::Over`] after [`Sealer::close`].
-    pub fn seal(&mut self, plain: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+    /// As [`super::Sealer::seal`].
+    pub(super) fn seal(&mut self, plain: &[u8], out: &mut [u8]) -> Result<usize, Error> {
         if self.closed {
             return Err(Error::Over);
         }
@@ -157,23 +151,8 @@ impl Sealer {
         Ok(written + self.record(content::APPLICATION_DATA, plain, &mut out[written..])?)
     }
 
-    /// Says the proper end, so that the peer can tell it from a cut. Returns the bytes written to `out`.
-    ///
-    /// # Errors
-    /// [`Error::Room`]; [`Error::Over`] the second time.
-    pub fn close(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        self.end(alert::CLOSE_NOTIFY, out)
-    }
-
-    /// Tells the peer why there is no going on: the alert of [`Error::Broken`]. Returns the bytes written to `out`.
-    ///
-    /// # Errors
-    /// As [`Sealer::close`].
-    pub fn abort(&mut self, alert: u8, out: &mut [u8]) -> Result<usize, Error> {
-        self.end(alert, out)
-    }
-
-    fn end(&mut self, description: u8, out: &mut [u8]) -> Result<usize, Error> {
+    /// Says this alert, and nothing after it.
+    pub(super) fn end(&mut self, description: u8, out: &mut [u8]) -> Result<usize, Error> {
         if self.closed {
             return Err(Error::Over);
         }
@@ -183,10 +162,7 @@ impl Sealer {
         Ok(written)
     }
 
-    /// Uses a new key after so many records, instead of [`RECORDS_PER_KEY`]: for tests, which cannot send
-    /// that many.
-    #[doc(hidden)]
-    pub fn set_records_per_key(&mut self, records: u64) {
+    pub(super) fn set_records_per_key(&mut self, records: u64) {
         self.records_per_key = records.min(RECORDS_PER_KEY);
     }
 
@@ -222,19 +198,8 @@ pub fn record_length(input: &[u8]) -> Result<Option<usize>, Error> {
     Ok(Some(HEADER_BYTES + length))
 }
 
-/// What a record held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opened {
-    /// So many bytes of data, at the beginning of the output.
-    Data(usize),
-    /// Nothing for whoever is above.
-    Nothing,
-    /// The proper end; nothing comes after it.
-    End,
-}
-
 /// Opens what comes in.
-pub struct Opener {
+pub(super) struct Opener {
     direction: Direction,
     shared: Arc<Shared>,
     /// The beginning of a handshake message that is not whole yet.
@@ -245,13 +210,8 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Opens one whole record, as [`record_length`] measures it, into the beginning of `out`. More of `out` may be
-    /// written than what is data: all but header and tag of what `record` holds, and that much room it must have.
-    ///
-    /// # Errors
-    /// [`Error::Room`], after which the same record may come again with more of it. [`Error::Broken`] and
-    /// [`Error::Alert`] end the connection: everything after is [`Error::Over`].
-    pub fn open(&mut self, record: &[u8], out: &mut [u8]) -> Result<Opened, Error> {
+    /// As [`super::Opener::open`].
+    pub(super) fn open(&mut self, record: &[u8], out: &mut [u8]) -> Result<Opened, Error> {
         if self.over {
             return Err(Error::Over);
         }

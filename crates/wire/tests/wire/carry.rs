@@ -1,12 +1,12 @@
 //! Lanes over real connections, which a proxy resets.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use strongroom_wire::testing::ResettingProxy;
 use strongroom_wire::{Bounds, Ended, Lane, Message, shake};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -64,66 +64,6 @@ fn dial(lane: &Lane, address: SocketAddr, connections: usize) {
     }
 }
 
-/// Stands between, and resets connections after so many bytes on average, in either direction; while `on`.
-async fn resetting(
-    to: SocketAddr,
-    bytes: u64,
-    on: Arc<AtomicBool>,
-    resets: Arc<AtomicU64>,
-) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut seed = 7u64;
-        loop {
-            let (one, _) = listener.accept().await.unwrap();
-            let other = TcpStream::connect(to).await.unwrap();
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let left = AtomicU64::new((seed >> 33) % (2 * bytes) + 1);
-            let (on, resets) = (on.clone(), resets.clone());
-            tokio::spawn(async move {
-                // At once, without what the system still holds.
-                for stream in [&one, &other] {
-                    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
-                }
-                let ((a, b), (c, d)) = (one.into_split(), other.into_split());
-                let cut = tokio::select! {
-                    cut = copy(a, d, &left, &on) => cut,
-                    cut = copy(c, b, &left, &on) => cut,
-                };
-                resets.fetch_add(u64::from(cut), Ordering::Relaxed);
-            });
-        }
-    });
-    address
-}
-
-/// Whether it was cut here, and did not end by itself.
-async fn copy(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    left: &AtomicU64,
-    on: &AtomicBool,
-) -> bool {
-    let mut part = vec![0; 64 * 1024];
-    loop {
-        let Ok(n @ 1..) = from.read(&mut part).await else { return false };
-        let n = if on.load(Ordering::Relaxed) {
-            let allowed = left.load(Ordering::Relaxed).min(n as u64);
-            left.fetch_sub(allowed, Ordering::Relaxed);
-            allowed as usize
-        } else {
-            n
-        };
-        if to.write_all(&part[..n]).await.is_err() {
-            return false;
-        }
-        if left.load(Ordering::Relaxed) == 0 {
-            return true;
-        }
-    }
-}
-
 /// What message `number` says: its number, and bytes that follow from it.
 fn message(number: u64, length: usize) -> Bytes {
     let mut bytes = number.to_le_bytes().to_vec();
@@ -153,9 +93,9 @@ async fn resets_lose_nothing_and_double_nothing() {
     const MAX: usize = 2 << 20;
     let (receiving, mut received) = lane(BOUNDS);
     let (sending, _) = lane(BOUNDS);
-    let (on, resets) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
     let address = accept(receiving.clone()).await;
-    let address = resetting(address, 1 << 20, on.clone(), resets.clone()).await;
+    let proxy = ResettingProxy::start(address.to_string(), 1 << 20, 7).await.unwrap();
+    let address = proxy.address();
     dial(&sending, address, 3);
     let pushing = sending.clone();
     let pusher = tokio::spawn(async move {
@@ -174,10 +114,10 @@ async fn resets_lose_nothing_and_double_nothing() {
         assert!(bytes == message(number, length(number, MAX)), "message {number} was changed");
         assert!(seen.insert(number), "message {number} came twice");
     }
-    on.store(false, Ordering::Relaxed);
+    proxy.calm();
     tokio::time::timeout(PATIENCE, pusher).await.unwrap().unwrap();
     assert!(received.try_recv().is_err(), "something came twice");
-    let resets = resets.load(Ordering::Relaxed);
+    let resets = proxy.resets();
     assert!(resets >= 20, "only {resets} resets");
 }
 
@@ -186,8 +126,8 @@ async fn small_messages_flow_in_both_directions_through_resets() {
     let bounds = Bounds { window: 1 << 20, outgoing: 1 << 20 };
     let ((one, mut at_one), (other, mut at_other)) = (lane(bounds), lane(bounds));
     let address = accept(other.clone()).await;
-    let (on, resets) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-    let address = resetting(address, 200_000, on, resets.clone()).await;
+    let proxy = ResettingProxy::start(address.to_string(), 200_000, 7).await.unwrap();
+    let address = proxy.address();
     dial(&one, address, 1);
     for lane in [one, other] {
         tokio::spawn(async move {
@@ -206,7 +146,7 @@ async fn small_messages_flow_in_both_directions_through_resets() {
             assert!(seen.insert(number), "message {number} came twice");
         }
     }
-    assert!(resets.load(Ordering::Relaxed) > 2);
+    assert!(proxy.resets() > 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,17 +184,17 @@ async fn a_peer_that_takes_nothing_costs_a_bounded_amount() {
 #[tokio::test]
 async fn what_no_peer_would_take_is_refused_and_blocks_nothing() {
     use strongroom_wire::lane::Refused;
-    let bounds = Bounds { window: 1000, outgoing: 600 };
+    let bounds = Bounds { window: 8000, outgoing: 4800 };
     let ((receiving, mut received), (sending, _)) = (lane(bounds), lane(bounds));
-    let large = [Bytes::from(vec![1; 400]), Bytes::from(vec![1; 101])];
-    assert_eq!(sending.send(large).await, Err(Refused::TooLarge { bytes: 501, max: 500 }));
+    let large = [Bytes::from(vec![1; 3200]), Bytes::from(vec![1; 801])];
+    assert_eq!(sending.send(large).await, Err(Refused::TooLarge { bytes: 4001, max: 4000 }));
     assert_eq!(sending.send([Bytes::new(), Bytes::new()]).await, Err(Refused::Empty));
-    let largest = [Bytes::from(vec![1; 400]), Bytes::from(vec![1; 100])];
+    let largest = [Bytes::from(vec![1; 3200]), Bytes::from(vec![1; 800])];
     sending.send(largest.clone()).await.unwrap();
-    assert_eq!(sending.try_send(largest), Err(Refused::Full { bytes: 500, max: 600 }));
+    assert_eq!(sending.try_send(largest), Err(Refused::Full { bytes: 4000, max: 4800 }));
     dial(&sending, accept(receiving).await, 1);
     let next = tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
-    assert_eq!(next.bytes.len(), 500);
+    assert_eq!(next.bytes.len(), 4000);
 }
 
 /// Two ends of a pipe of so many bytes, the far one with what its handshake came to.

@@ -3,15 +3,17 @@
 
 mod carry;
 mod hostile;
+mod lives;
 mod node;
 mod openssl;
 mod peers;
+mod spooled;
 
 use std::sync::Arc;
 
 use strongroom_wire::tls::{
-    Error, Handshake, Opened, Opener, Progress, RECORD_OVERHEAD, RECORD_PLAIN_MAX, Sealer, Session,
-    UPDATE_BYTES, client_config, record_length, server_config,
+    Error, Handshake, Opened, Opener, Progress, RECORD_OVERHEAD, RECORD_PLAIN_MAX, Records, Sealer,
+    Session, UPDATE_BYTES, client_config, record_length, server_config,
 };
 use strongroom_wire::{NodeId, NodeKey};
 

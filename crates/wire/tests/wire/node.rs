@@ -10,15 +10,15 @@ use strongroom_wire::{CallError, Context, Failure, Fate, Gone, Node, Registratio
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn node(seed: u8) -> Node {
+pub(crate) fn node(seed: u8) -> Node {
     Node::start(key(seed), Tcp, Settings { admit: Arc::new(|_| true), ..Settings::default() })
         .unwrap()
 }
 
 /// Two nodes; the first knows where the second listens.
-async fn two() -> (Node, Node, NodeId) {
+pub(crate) async fn two() -> (Node, Node, NodeId) {
     let (one, other) = (node(1), node(2));
     let address = other.listen("127.0.0.1:0").await.unwrap();
     one.add_peer(other.id(), vec![address.to_string()]);
@@ -26,7 +26,7 @@ async fn two() -> (Node, Node, NodeId) {
     (one, other, to)
 }
 
-fn echo(node: &Node) -> Registration {
+pub(crate) fn echo(node: &Node) -> Registration {
     node.register("echo", |_: Context, bytes: Bytes| async move { Ok::<_, Failure>(bytes) })
         .unwrap()
 }
@@ -48,6 +48,33 @@ async fn a_call_of_any_size_is_answered() {
     let reply: Bytes = other.call(one.id(), "echo", large.clone(), PATIENCE).await.unwrap();
     assert_eq!(reply, large);
     assert!(one.ping(to, PATIENCE).await.unwrap() < PATIENCE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_by_rustls_are_as_good() {
+    use strongroom_wire::tls::Records;
+    for [one, other] in [[Records::Rustls, Records::Own], [Records::Rustls, Records::Rustls]] {
+        let start = |seed, records| {
+            let admit: Arc<strongroom_wire::tls::Admit> = Arc::new(|_| true);
+            Node::start(key(seed), Tcp, Settings { admit, records, ..Settings::default() }).unwrap()
+        };
+        let (one, other) = (start(1, one), start(2, other));
+        let _echo = echo(&other);
+        let address = other.listen("127.0.0.1:0").await.unwrap();
+        one.add_peer(other.id(), vec![address.to_string()]);
+        let calls = (0..40usize).map(|n| {
+            let (one, to) = (one.clone(), other.id());
+            let bytes = Bytes::from(vec![n as u8; [0, 10, 100_000, 5 << 20][n % 4]]);
+            tokio::spawn(async move {
+                let reply: Bytes = one.call(to, "echo", bytes.clone(), PATIENCE).await.unwrap();
+                assert!(reply == bytes);
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.unwrap();
+        }
+        other.close();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -496,6 +523,60 @@ async fn who_asks_for_much_and_takes_nothing_gets_no_more() {
         }
     }
     assert!(refused > 20, "only {refused} of 60 were refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_peers_share_one_bound_of_memory() {
+    const SENDERS: u8 = 8;
+    const MESSAGES: usize = 12;
+    let bulk = strongroom_wire::Bounds { window: 8 << 20, outgoing: 8 << 20 };
+    let admit: Arc<strongroom_wire::tls::Admit> = Arc::new(|_| true);
+    // Room for three messages of the largest size, where each of eight senders could have two under way.
+    let settings = Settings { admit, bulk, memory: 16 << 20, ..Settings::default() };
+    let receiver = Node::start(key(100), Tcp, settings.clone()).unwrap();
+    let address = receiver.listen("127.0.0.1:0").await.unwrap().to_string();
+    let to = receiver.id();
+    let held = Arc::new(AtomicU64::new(0));
+    let most = Arc::new(AtomicU64::new(0));
+    let (now, max) = (held.clone(), most.clone());
+    let _slow = receiver
+        .register("slow", move |_: Context, bytes: Bytes| {
+            let (now, max) = (now.clone(), max.clone());
+            async move {
+                let length = bytes.len() as u64;
+                max.fetch_max(now.fetch_add(length, Ordering::SeqCst) + length, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                now.fetch_sub(length, Ordering::SeqCst);
+                Ok::<_, Failure>(())
+            }
+        })
+        .unwrap();
+    let sending: Vec<_> = (1..=SENDERS)
+        .map(|seed| {
+            let sender = Node::start(key(seed), Tcp, settings.clone()).unwrap();
+            sender.add_peer(to, vec![address.clone()]);
+            tokio::spawn(async move {
+                for number in 0..MESSAGES {
+                    let length = [3 << 20, 100_000, 1 << 20, 2000][number % 4];
+                    let message = Bytes::from(vec![seed; length]);
+                    sender.call::<()>(to, "slow", message, PATIENCE).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut promised_most = 0;
+    while !sending.iter().all(tokio::task::JoinHandle::is_finished) {
+        for (promised, max) in receiver.memory() {
+            assert!(promised <= max, "{promised} bytes are promised, of {max}");
+            promised_most = promised_most.max(promised);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for sender in sending {
+        sender.await.unwrap();
+    }
+    assert!(promised_most > 4 << 20, "{promised_most}");
+    assert!(most.load(Ordering::SeqCst) <= 12 << 20, "what handlers have counts too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

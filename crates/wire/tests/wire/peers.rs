@@ -39,22 +39,29 @@ fn said(peer: &mut Peer) -> Vec<u8> {
     bytes
 }
 
-fn both() -> [(Session, Peer); 2] {
+/// Each side once by us, our records by ourselves and by rustls too.
+fn all() -> impl Iterator<Item = (Records, Session, Peer)> {
+    [Records::Own, Records::Rustls]
+        .into_iter()
+        .flat_map(|records| both(records).map(|(session, peer)| (records, session, peer)))
+}
+
+fn both(records: Records) -> [(Session, Peer); 2] {
     let (a, b) = (key(1), key(2));
     let config = server_config(&b, Arc::new(|_: &NodeId| true)).unwrap();
     let mut server = Peer::Server(ServerConnection::new(config).unwrap());
-    let ours = shake(dialling(&a, b.id()), &mut server);
+    let ours = shake(dialling(&a, b.id()).with_records(records), &mut server);
     let name = ServerName::try_from("node.invalid").unwrap();
     let config = client_config(&b, a.id()).unwrap();
     let mut client = Peer::Client(ClientConnection::new(config, name).unwrap());
-    let as_server = shake(dialled(&a, |_| true), &mut client);
+    let as_server = shake(dialled(&a, |_| true).with_records(records), &mut client);
     assert_eq!((ours.peer, as_server.peer), (Some(b.id()), Some(b.id())));
     [(ours, server), (as_server, client)]
 }
 
 #[test]
 fn rustls_understands_us_and_we_it() {
-    for (mut ours, mut peer) in both() {
+    for (_, mut ours, mut peer) in all() {
         for round in 0..20usize {
             let length = [0, 1, 100, 16_384, 50_000][round % 5];
             let plain: Vec<u8> = (0..length).map(|i| (i + round) as u8).collect();
@@ -79,7 +86,7 @@ fn rustls_understands_us_and_we_it() {
 
 #[test]
 fn the_end_is_told_from_a_cut_on_both_sides() {
-    for (mut ours, mut peer) in both() {
+    for (_, mut ours, mut peer) in all() {
         peer.send_close_notify();
         let records = said(&mut peer);
         assert_eq!(ours.opener.open(&records, &mut [0; 100]).unwrap(), Opened::End);
@@ -88,8 +95,16 @@ fn the_end_is_told_from_a_cut_on_both_sides() {
         tell(&mut peer, &out[..written]);
         assert_eq!(peer.reader().read(&mut [0; 10]).unwrap(), 0, "a proper end");
     }
-    for (mut ours, mut peer) in both() {
+    for (records, mut ours, mut peer) in all() {
         let mut out = [0; 100];
+        if records == Records::Rustls {
+            // It knows of its own what there is to say.
+            peer.writer().write_all(b"data").unwrap();
+            let mut changed = said(&mut peer);
+            changed[10] ^= 1;
+            let broken = ours.opener.open(&changed, &mut out);
+            assert!(matches!(broken, Err(Error::Broken { alert: 20, .. })), "{broken:?}");
+        }
         let written = ours.sealer.abort(20, &mut out).unwrap();
         peer.read_tls(&mut &out[..written]).unwrap();
         let told = peer.process_new_packets().unwrap_err();

@@ -28,6 +28,11 @@ const UNDER_WAY: usize = 16;
 const MESSAGE: &str = "strongroom.message";
 const BLOB: &str = "strongroom.blob";
 const PEERS: &str = "strongroom.peers";
+const METRICS: &str = "strongroom.metrics";
+/// Bytes of messages that are kept in a spool.
+const SPOOL_BYTES_MAX: u64 = 4 << 30;
+/// Bytes of a file that is sent as one spooled message.
+const SPOOLED_BYTES_MAX: u64 = 30 << 20;
 /// Bytes of a message's number, with which it begins.
 const NUMBER_BYTES: usize = 8;
 /// Replies that are under way at the end are waited for so long.
@@ -72,6 +77,26 @@ pub(crate) struct Listen {
     /// End after so many messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
+    #[command(flatten)]
+    spool: Spool,
+}
+
+#[derive(Args)]
+pub(crate) struct Spool {
+    /// Messages that are sent with --spool outlive either side: in this folder it is kept what is to be delivered, and what was.
+    /// It is made where it is not there; say --key too, since it belongs to the node
+    #[arg(long, value_name = "FOLDER", requires = "key")]
+    spool: Option<PathBuf>,
+}
+
+impl Spool {
+    fn open(&self, node: &Node) -> Result<bool, Failure> {
+        let Some(folder) = &self.spool else { return Ok(false) };
+        std::fs::create_dir_all(folder).map_err(|e| Failure::io(folder.display(), &e))?;
+        let disk = Arc::new(strongroom_spool::OsDisk);
+        node.open_spool(disk, folder, SPOOL_BYTES_MAX).map_err(Failure::undecided)?;
+        Ok(true)
+    }
 }
 
 #[derive(Args)]
@@ -95,7 +120,9 @@ pub(crate) struct Send {
     /// How large generated messages are: one size, or from the first to the second
     #[arg(long, value_name = "SIZE[-SIZE]", default_value = "1KiB", value_parser = sizes)]
     size: (u64, u64),
-    /// Give a message up after so many seconds
+    #[command(flatten)]
+    spool: Spool,
+    /// Give a message up after so many seconds; one that is in the spool stays there, and the next run goes on with it
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
 }
@@ -116,6 +143,9 @@ pub(crate) struct Ping {
 pub(crate) struct Peers {
     #[command(flatten)]
     to: To,
+    /// Print what it counts, as Prometheus reads it
+    #[arg(long)]
+    metrics: bool,
 }
 
 pub(crate) fn run(cx: &Context, args: Wire) -> Result<Answer, Failure> {
@@ -137,7 +167,7 @@ pub(crate) fn run(cx: &Context, args: Wire) -> Result<Answer, Failure> {
 }
 
 async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
-    let Listen { me, address, admit, join, count } = args;
+    let Listen { me, address, admit, join, count, spool } = args;
     let anybody = admit.is_empty();
     let admit = Arc::new(move |id: &NodeId| anybody || admit.contains(id));
     let node = start(me.key()?, Settings { admit, ..Settings::default() })?;
@@ -157,7 +187,12 @@ async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
                 let (number, rest) = (number(&bytes)?, &bytes[NUMBER_BYTES..]);
                 let mut hasher = Hasher::new(Algorithm::Sha256);
                 hasher.update(rest);
-                tell(lines, row(number, rest.len() as u64, hasher, handling.from)).await
+                let (mut json, mut line) = row(number, rest.len() as u64, hasher, handling.from);
+                json["redelivered"] = handling.redelivered.into();
+                if handling.redelivered {
+                    line.push_str("  redelivered");
+                }
+                tell(lines, (json, line)).await
             }
         })
         .map_err(Failure::internal)?;
@@ -179,6 +214,12 @@ async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
             Ok(peers_json(&handling.node).to_string())
         })
         .map_err(|e| Failure::internal(&e))?;
+    let _metrics = node
+        .register(METRICS, |handling: Handling, (): ()| async move {
+            Ok(strongroom_wire::metrics::text(&handling.node))
+        })
+        .map_err(|e| Failure::internal(&e))?;
+    spool.open(&node)?;
     let at = node.listen(&address).await.map_err(|e| Failure::io(&address, &e))?;
     node.take_part(&[at.to_string()], membership::Settings::default())
         .map_err(Failure::internal)?;
@@ -208,12 +249,14 @@ async fn listen(cx: &Context, args: Listen) -> Result<Answer, Failure> {
 }
 
 async fn send(cx: &Context, args: Send) -> Result<Answer, Failure> {
-    let Send { to, files, generate, size, timeout } = args;
-    if files.is_empty() && generate.is_none() {
+    let Send { to, files, generate, size, spool, timeout } = args;
+    let (node, peer) = to.connect()?;
+    let spooled = spool.open(&node)?;
+    let before = node.spooled(peer).0;
+    if files.is_empty() && generate.is_none() && before == 0 {
         return Err(Failure::usage("there is nothing to send")
             .hint("Name files, or say --generate with a number."));
     }
-    let (node, peer) = to.connect()?;
     let timeout = Duration::from_secs(timeout);
     let mut under_way = VecDeque::<(JoinHandle<Result<(), CallError>>, _)>::new();
     let mut list = cx.out.list();
@@ -224,6 +267,16 @@ async fn send(cx: &Context, args: Send) -> Result<Answer, Failure> {
         let (node, about) = (node.clone(), bytes::Bytes::copy_from_slice(&number.to_le_bytes()));
         let mut hasher = Hasher::new(Algorithm::Sha256);
         under_way.push_back(match files.get(usize::try_from(number).unwrap_or(usize::MAX)) {
+            Some(path) if spooled => {
+                let (file, length) =
+                    hash_file(path, &mut hasher).map_err(|e| Failure::io(path.display(), &e))?;
+                let message = read_message(file, length, &about)
+                    .map_err(|e| Failure::io(path.display(), &e))?;
+                (
+                    tokio::spawn(send_spooled(node, peer, message, timeout)),
+                    row(number, length, hasher, peer),
+                )
+            }
             // A file may be of any size, and is read as it is taken.
             Some(path) => {
                 let (file, length) =
@@ -236,7 +289,12 @@ async fn send(cx: &Context, args: Send) -> Result<Answer, Failure> {
                 hasher.update(&bytes);
                 let line = row(number, bytes.len() as u64, hasher, peer);
                 let message = bytes::Bytes::from([&about[..], &bytes].concat());
-                let sent = async move { node.call(peer, MESSAGE, message, timeout).await };
+                let sent = async move {
+                    match spooled {
+                        true => send_spooled(node, peer, message, timeout).await,
+                        false => node.call(peer, MESSAGE, message, timeout).await,
+                    }
+                };
                 (tokio::spawn(sent), line)
             }
         });
@@ -255,8 +313,56 @@ async fn send(cx: &Context, args: Send) -> Result<Answer, Failure> {
         }
     }
     list.end()?;
+    if spooled {
+        failed += finish_spooled(&node, peer, timeout).await;
+    }
     node.close();
     Ok(Answer::of(failed == 0))
+}
+
+/// A file's bytes behind its number, as one message.
+fn read_message(
+    mut file: std::fs::File,
+    length: u64,
+    about: &[u8],
+) -> std::io::Result<bytes::Bytes> {
+    use std::io::{Read as _, Seek as _};
+    if length > SPOOLED_BYTES_MAX {
+        let why = format!("it has {length} bytes; {SPOOLED_BYTES_MAX} are the most with --spool");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
+    }
+    let mut bytes = about.to_vec();
+    file.rewind()?;
+    file.take(SPOOLED_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+async fn send_spooled(
+    node: Node,
+    peer: NodeId,
+    message: bytes::Bytes,
+    timeout: Duration,
+) -> Result<(), CallError> {
+    let kept = node.send_spooled(peer, MESSAGE, message).await;
+    let receipt = kept.map_err(|error| CallError::Failed(error.to_string()))?;
+    tokio::time::timeout(timeout, receipt.handled()).await.unwrap_or(Err(CallError::Deadline))
+}
+
+/// Waits for what earlier runs left. Returns how many are left even then.
+async fn finish_spooled(node: &Node, peer: NodeId, timeout: Duration) -> usize {
+    let delivered = async {
+        while node.spooled(peer).0 > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(timeout, delivered).await;
+    let left = node.spooled(peer).0;
+    if left > 0 {
+        eprintln!(
+            "{left} messages are kept for {peer}; run this again, without files too, to go on."
+        );
+    }
+    left
 }
 
 async fn ping(cx: &Context, args: Ping) -> Result<Answer, Failure> {
@@ -281,8 +387,13 @@ async fn ping(cx: &Context, args: Ping) -> Result<Answer, Failure> {
 
 async fn peers(cx: &Context, args: Peers) -> Result<Answer, Failure> {
     let (node, peer) = args.to.connect()?;
+    let name = if args.metrics { METRICS } else { PEERS };
     let told: String =
-        node.call(peer, PEERS, (), Duration::from_secs(10)).await.map_err(unreachable_peer)?;
+        node.call(peer, name, (), Duration::from_secs(10)).await.map_err(unreachable_peer)?;
+    if args.metrics {
+        cx.out.line(told.trim_end())?;
+        return Ok(Answer::Yes);
+    }
     let peers: Value = serde_json::from_str(&told).map_err(|e| Failure::internal(&e))?;
     if cx.out.is_json() {
         cx.out.line(format_args!("{peers:#}"))?;
@@ -347,7 +458,7 @@ fn peers_json(node: &Node) -> Value {
         let lanes = peer.lanes.iter().map(|(name, lane)| {
             json!({
                 "name": name, "queued_messages": lane.queued.0, "queued_bytes": lane.queued.1,
-                "held_bytes": lane.held, "duplicates": lane.duplicates, "resumes": lane.resumes,
+                "held_bytes": lane.held, "credit_bytes": lane.credit, "duplicates": lane.duplicates, "resumes": lane.resumes,
                 "connections": lane.connections,
             })
         });

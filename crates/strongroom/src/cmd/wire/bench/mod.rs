@@ -1,25 +1,23 @@
 //! `wire bench`: what messages between processes on this machine cost. Each row starts the processes that it needs.
 
-use super::{Chance, Count, start};
+mod process;
+mod spooled;
+
+use self::process::Process;
+use super::{Chance, start};
 use crate::cmd::Context;
 use crate::errors::{Answer, Failure};
 use crate::output;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use strongroom_wire::{
-    Bounds, Context as Handling, Failure as Refusal, Fate, Node, NodeId, NodeKey, Settings,
-};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use strongroom_wire::testing::ResettingProxy;
+use strongroom_wire::{Bounds, Fate, Node, NodeId, NodeKey, Settings};
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 
 /// Large messages are of this size.
 const LARGE_BYTES: usize = 10 << 20;
@@ -86,6 +84,8 @@ enum Row {
         #[arg(long, default_value = "30")]
         seconds: u64,
     },
+    /// Messages that are kept on disk, while sender and receiver are killed again and again
+    Spooled(spooled::Spooled),
     /// A process that another row starts
     #[command(hide = true)]
     Process { seed: u32 },
@@ -94,7 +94,7 @@ enum Row {
 pub(crate) fn run(cx: &Context, args: Bench, runtime: &Runtime) -> Result<Answer, Failure> {
     let json = match args.row {
         Row::Process { seed } => {
-            process(runtime, seed).map_err(|e| Failure::io("a process of a benchmark", &e))?;
+            process::run(runtime, seed).map_err(|e| Failure::io("a process of a benchmark", &e))?;
             return Ok(Answer::Yes);
         }
         Row::Ring { nodes, workers, rounds } => ring(nodes, workers, rounds)?,
@@ -104,6 +104,7 @@ pub(crate) fn run(cx: &Context, args: Bench, runtime: &Runtime) -> Result<Answer
         Row::Resets { messages, resets } => reset(runtime, messages, resets)?,
         Row::Stalled { seconds } => stalled(runtime, seconds)?,
         Row::Idle { peers, seconds } => idle(runtime, peers, seconds)?,
+        Row::Spooled(args) => spooled::run(runtime, args)?,
     };
     let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
     let mut json = json;
@@ -175,252 +176,6 @@ fn spread(mut nanos: Vec<u64>) -> Value {
     })
 }
 
-// The processes: each a node that is told what to do by lines, and answers each with a line.
-
-/// A process that was started.
-struct Process {
-    child: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    id: NodeId,
-    address: String,
-}
-
-impl Process {
-    fn start(seed: u32) -> Result<Process, Failure> {
-        let io = |e: std::io::Error| Failure::io("a process of the benchmark", &e);
-        let program = std::env::current_exe().map_err(io)?;
-        let mut child = Command::new(program)
-            .args(["wire", "bench", "process", &seed.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(io)?;
-        let gone = || Failure::internal("a process of the benchmark has no pipes");
-        let orders = child.stdin.take().ok_or_else(gone)?;
-        let answers = BufReader::new(child.stdout.take().ok_or_else(gone)?);
-        let id = key(seed)?.id();
-        let mut process = Process { child, orders, answers, id, address: String::new() };
-        process.address = process.answer()?;
-        Ok(process)
-    }
-
-    fn order(&mut self, order: &str) -> Result<(), Failure> {
-        writeln!(self.orders, "{order}").map_err(|e| Failure::io("a process", &e))
-    }
-
-    fn answer(&mut self) -> Result<String, Failure> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).map_err(|e| Failure::io("a process", &e))?;
-        match line.strip_suffix('\n') {
-            Some(line) if !line.starts_with("failed") => Ok(line.to_owned()),
-            Some(line) => {
-                Err(Failure::undecided(format_args!("a process of the benchmark {line}")))
-            }
-            None => Err(Failure::undecided("a process of the benchmark ended")),
-        }
-    }
-
-    fn ask(&mut self, order: &str) -> Result<String, Failure> {
-        self.order(order)?;
-        self.answer()
-    }
-
-    fn number(&mut self, order: &str) -> Result<u64, Failure> {
-        let answer = self.ask(order)?;
-        answer.parse().map_err(|_| Failure::internal(format_args!("{order} was answered {answer}")))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What a process knows.
-#[derive(Default)]
-struct State {
-    /// In a ring: the members in order, and which one this is.
-    ring: Mutex<(Vec<NodeId>, usize)>,
-    acknowledged: AtomicU64,
-    acknowledgement: Notify,
-    bytes: Count,
-    messages: Count,
-    /// Numbers of messages that came, and those that were wrong or came twice.
-    seen: Mutex<std::collections::HashSet<u64>>,
-    wrong: Count,
-}
-
-/// Runs a node as another process asks, until its orders end.
-fn process(runtime: &Runtime, seed: u32) -> std::io::Result<()> {
-    let other = |e: &dyn std::fmt::Display| std::io::Error::other(e.to_string());
-    let state = Arc::new(State::default());
-    let _inside = runtime.enter();
-    let key = key(seed).map_err(|f| other(&f.message))?;
-    let node = start(key, settings_of_ring()).map_err(|f| other(&f.message))?;
-    let _registered = handlers(&node, &state).map_err(|e| other(&e))?;
-    let address = runtime.block_on(node.listen("127.0.0.1:0"))?;
-    let mut out = std::io::stdout();
-    writeln!(out, "{address}")?;
-    // More nodes, with which nothing happens.
-    let mut others = Vec::new();
-    for line in std::io::stdin().lines() {
-        let line = line?;
-        let words: Vec<&str> = line.split(' ').collect();
-        let answer = match obey(runtime, &node, &state, &words, &mut others) {
-            Ok(answer) => answer,
-            Err(why) => format!("failed: {line}: {why}"),
-        };
-        writeln!(out, "{answer}")?;
-    }
-    Ok(())
-}
-
-fn obey(
-    runtime: &Runtime,
-    node: &Node,
-    state: &Arc<State>,
-    words: &[&str],
-    others: &mut Vec<Node>,
-) -> Result<String, String> {
-    let text = |e: &dyn std::fmt::Display| e.to_string();
-    let id = |word: &str| word.parse::<NodeId>().map_err(|e| text(&e));
-    match words {
-        ["peer", peer, address] => {
-            let peer = id(peer)?;
-            node.add_peer(peer, vec![(*address).to_owned()]);
-            runtime.block_on(node.prime(peer, PATIENCE)).map_err(|e| text(&e))?;
-            Ok("ready".into())
-        }
-        ["ring", mine, members @ ..] => {
-            let members = members.iter().map(|m| id(m)).collect::<Result<Vec<_>, _>>()?;
-            let mine = mine.parse::<usize>().map_err(|e| text(&e))?;
-            *state.ring.lock().unwrap_or_else(PoisonError::into_inner) = (members, mine);
-            Ok("ready".into())
-        }
-        ["go", workers] => {
-            let workers = workers.parse::<u64>().map_err(|e| text(&e))?;
-            let (members, mine) = state.ring.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let next = members[(mine + 1) % members.len()];
-            state.acknowledged.store(0, Ordering::SeqCst);
-            // Each worker has bytes of its own.
-            let blobs: Vec<Bytes> = (0..workers)
-                .map(|_| {
-                    let mut blob = noise().to_vec();
-                    blob[0] = mine as u8;
-                    Bytes::from(blob)
-                })
-                .collect();
-            let begun = clock();
-            runtime.block_on(async {
-                for blob in blobs {
-                    let node = node.clone();
-                    tokio::spawn(async move { drop(node.send(next, "ring", blob).await) });
-                }
-                loop {
-                    let more = state.acknowledgement.notified();
-                    tokio::pin!(more);
-                    more.as_mut().enable();
-                    if state.acknowledged.load(Ordering::SeqCst) >= workers {
-                        break;
-                    }
-                    more.await;
-                }
-            });
-            Ok(format!("{begun} {}", clock()))
-        }
-        ["cpu"] => Ok(cpu().to_string()),
-        ["rss"] => Ok(rss("self").to_string()),
-        ["tcp"] => plain_echo().map(|address| address.to_string()).map_err(|e| text(&e)),
-        ["bytes"] => Ok(state.bytes.get().to_string()),
-        ["messages"] => Ok(state.messages.get().to_string()),
-        ["wrong"] => Ok(state.wrong.get().to_string()),
-        ["others", count, peer, address] => {
-            let (count, peer) = (count.parse::<u32>().map_err(|e| text(&e))?, id(peer)?);
-            for seed in 0..count {
-                let key = key(1_000_000 + seed).map_err(|f| f.message)?;
-                let other = start(key, settings()).map_err(|f| f.message)?;
-                other.add_peer(peer, vec![(*address).to_owned()]);
-                runtime.block_on(other.ping(peer, PATIENCE)).map_err(|e| text(&e))?;
-                others.push(other);
-            }
-            Ok("ready".into())
-        }
-        other => Err(format!("{other:?} is no order")),
-    }
-}
-
-fn handlers(
-    node: &Node,
-    state: &Arc<State>,
-) -> Result<Vec<strongroom_wire::Registration>, strongroom_wire::NotAName> {
-    let echo = |_: Handling, bytes: Bytes| async move { Ok::<_, Refusal>(bytes) };
-    let ring = state.clone();
-    let pass_on = move |handling: Handling, blob: Bytes| {
-        let state = ring.clone();
-        async move {
-            let (next, origin) = {
-                let ring = state.ring.lock().unwrap_or_else(PoisonError::into_inner);
-                let (members, mine) = &*ring;
-                let origin = usize::from(blob.first().copied().unwrap_or(0)) % members.len().max(1);
-                let last = (origin + members.len() - 1) % members.len() == *mine;
-                let next = members[(mine + 1) % members.len()];
-                ((!last).then_some(next), members[origin])
-            };
-            let sent = match next {
-                Some(next) => handling.node.send(next, "ring", blob).await.map(drop),
-                None => handling.node.send(origin, "acknowledge", ()).await.map(drop),
-            };
-            sent.map_err(Refusal::new)
-        }
-    };
-    let acknowledged = state.clone();
-    let acknowledge = move |_: Handling, (): ()| {
-        acknowledged.acknowledged.fetch_add(1, Ordering::SeqCst);
-        acknowledged.acknowledgement.notify_waiters();
-        async { Ok::<_, Refusal>(()) }
-    };
-    let sunk = state.clone();
-    let sink = move |_: Handling, bytes: Bytes| {
-        sunk.bytes.add(bytes.len() as u64);
-        sunk.messages.add(1);
-        async { Ok::<_, Refusal>(()) }
-    };
-    let (checked, whole) = (state.clone(), noise());
-    let check = move |_: Handling, bytes: Bytes| {
-        let number = bytes.first_chunk().map_or(u64::MAX, |n| u64::from_le_bytes(*n));
-        let fresh = checked.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
-        let right = bytes.get(8..) == whole.get(8..bytes.len());
-        if !(fresh && right) {
-            checked.wrong.add(1);
-        }
-        checked.messages.add(1);
-        async { Ok::<_, Refusal>(()) }
-    };
-    Ok(vec![
-        node.register("echo", echo)?,
-        node.register("ring", pass_on)?,
-        node.register("acknowledge", acknowledge)?,
-        node.register("sink", sink)?,
-        node.register("check", check)?,
-    ])
-}
-
-/// A blocking echo of small messages over plain TCP, in a thread of its own.
-fn plain_echo() -> std::io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    std::thread::spawn(move || {
-        let Ok((mut stream, _)) = listener.accept() else { return };
-        let _ = stream.set_nodelay(true);
-        let mut bytes = [0; SMALL_BYTES];
-        while stream.read_exact(&mut bytes).is_ok() && stream.write_all(&bytes).is_ok() {}
-    });
-    Ok(address)
-}
-
 // The rows.
 
 fn ring(nodes: u8, workers: u8, rounds: u32) -> Result<Value, Failure> {
@@ -433,12 +188,13 @@ fn ring(nodes: u8, workers: u8, rounds: u32) -> Result<Value, Failure> {
         // The next, and the one to which what ends here is acknowledged.
         let next = (at + 1) % count;
         process.ask(&format!("peer {} {}", ids[next], addresses[next]))?;
+        process.ask(&format!("prepare {workers}"))?;
     }
     let (mut walls, mut cpus) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let before = ring.iter_mut().map(|p| p.number("cpu")).sum::<Result<u64, _>>()?;
         for process in &mut ring {
-            process.order(&format!("go {workers}"))?;
+            process.order("go")?;
         }
         let (mut first, mut last) = (u64::MAX, 0u64);
         for process in &mut ring {
@@ -616,10 +372,9 @@ fn reset(runtime: &Runtime, messages: u64, resets: u64) -> Result<Value, Failure
     let node = start(key(0)?, settings())?;
     // So many bytes on average between two resets that there are as many as asked for.
     let mean = messages * (LARGE_BYTES as u64 / 2) / resets.max(1);
-    let (on, done) = (Arc::new(AtomicBool::new(true)), Count::default());
-    let proxied = proxy(process.address.clone(), mean.max(2), on.clone(), done.clone());
-    let address = runtime.block_on(proxied).map_err(|e| Failure::io("the proxy", &e))?;
-    node.add_peer(process.id, vec![address.to_string()]);
+    let proxied = ResettingProxy::start(process.address.clone(), mean, 9);
+    let proxy = runtime.block_on(proxied).map_err(|e| Failure::io("the proxy", &e))?;
+    node.add_peer(process.id, vec![proxy.address().to_string()]);
     let (whole, to) = (noise(), process.id);
     let mut draw = Chance(3);
     let begun = Instant::now();
@@ -630,7 +385,7 @@ fn reset(runtime: &Runtime, messages: u64, resets: u64) -> Result<Value, Failure
         let sent = node.send(to, "check", message);
         receipts.push(runtime.block_on(sent).map_err(Failure::undecided)?);
     }
-    on.store(false, Ordering::Relaxed);
+    proxy.calm();
     let mut delivered = 0;
     for receipt in receipts {
         delivered += u64::from(runtime.block_on(receipt.fate()) == Fate::Delivered);
@@ -639,67 +394,9 @@ fn reset(runtime: &Runtime, messages: u64, resets: u64) -> Result<Value, Failure
     let (came, wrong) = (process.number("messages")?, process.number("wrong")?);
     let held = delivered == messages && came == messages && wrong == 0;
     Ok(json!({
-        "benchmark": "resets", "messages": messages, "resets": done.get(), "seconds": elapsed,
+        "benchmark": "resets", "messages": messages, "resets": proxy.resets(), "seconds": elapsed,
         "acknowledged": delivered, "handled": came, "wrong_or_twice": wrong, "held": held,
     }))
-}
-
-/// Stands between, and resets connections after so many bytes on average, in either direction, while `on`.
-async fn proxy(
-    to: String,
-    mean: u64,
-    on: Arc<AtomicBool>,
-    resets: Count,
-) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        let mut draw = Chance(9);
-        while let Ok((one, _)) = listener.accept().await {
-            let Ok(other) = TcpStream::connect(&to).await else { continue };
-            let (on, resets) = (on.clone(), resets.clone());
-            let left = AtomicU64::new(draw.between((1, 2 * mean)));
-            tokio::spawn(async move {
-                // What the system still holds goes too.
-                let hard = [&one, &other].map(|stream| stream.set_zero_linger());
-                if hard.iter().any(Result::is_err) {
-                    return;
-                }
-                let ((a, b), (c, d)) = (one.into_split(), other.into_split());
-                let reset = tokio::select! {
-                    reset = pass(a, d, &left, &on) => reset,
-                    reset = pass(c, b, &left, &on) => reset,
-                };
-                resets.add(u64::from(reset));
-            });
-        }
-    });
-    Ok(address)
-}
-
-/// Whether it was cut here, and did not end by itself.
-async fn pass(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    left: &AtomicU64,
-    on: &AtomicBool,
-) -> bool {
-    let mut part = vec![0; 64 * 1024];
-    loop {
-        let Ok(n @ 1..) = from.read(&mut part).await else { return false };
-        let mut now = n;
-        if on.load(Ordering::Relaxed) {
-            let allowed = left.load(Ordering::Relaxed).min(n as u64);
-            left.fetch_sub(allowed, Ordering::Relaxed);
-            now = allowed as usize;
-        }
-        if to.write_all(&part[..now]).await.is_err() {
-            return false;
-        }
-        if now < n {
-            return true;
-        }
-    }
 }
 
 fn stalled(runtime: &Runtime, seconds: u64) -> Result<Value, Failure> {
