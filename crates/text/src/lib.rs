@@ -28,6 +28,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod analysis;
+pub mod answer;
 mod binary;
 pub mod conllu;
 mod hash;
@@ -35,6 +36,7 @@ pub mod language;
 mod language_code;
 pub mod model;
 pub mod models;
+pub mod parallel;
 pub mod score;
 pub mod segment;
 pub mod sentiment;
