@@ -58,7 +58,7 @@ pub struct Detection {
 #[cfg(feature = "non-commercial")]
 const MODEL: &[u8] = include_bytes!("../../models/all.language.model");
 #[cfg(not(feature = "non-commercial"))]
-const MODEL: &[u8] = include_bytes!("../../models/all.language.free.model");
+const MODEL: &[u8] = include_bytes!("../../models/all.free.language.model");
 
 fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
