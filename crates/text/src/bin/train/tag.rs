@@ -44,10 +44,10 @@ pub(crate) fn train(options: &Options) -> Result<()> {
         let mut files = data::files("pos", language.code())?;
         let lists = data::files("lexicon", language.code())?.into_iter();
         files.extend(lists.filter(|file| file.stem().starts_with("upos_")));
-        train_one(*language, &files, "")?;
         if WITHOUT_NON_COMMERCIAL.contains(language) {
             files.retain(|file| file.part == Part::Development || !file.source.non_commercial);
         }
+        train_one(*language, &files, "")?;
         let used = |file: &&File| file.part != Part::Development;
         if files.iter().filter(used).any(|file| file.source.non_commercial) {
             files.retain(|file| file.part == Part::Development || !file.source.non_commercial);
