@@ -110,12 +110,18 @@ mod tests {
                 // Some take longer than others.
                 (0..item % 17 * 100).fold(item, |sum, n| std::hint::black_box(sum ^ n ^ n))
             };
-            in_order(items, threads, || 0, work, |item| {
-                let ahead = given.load(Ordering::SeqCst) - taken.len();
-                assert!(ahead <= threads * UNDER_WAY_PER_THREAD + 1, "{ahead} under way");
-                taken.push(item);
-                true
-            });
+            in_order(
+                items,
+                threads,
+                || 0,
+                work,
+                |item| {
+                    let ahead = given.load(Ordering::SeqCst) - taken.len();
+                    assert!(ahead <= threads * UNDER_WAY_PER_THREAD + 1, "{ahead} under way");
+                    taken.push(item);
+                    true
+                },
+            );
             assert!(taken.iter().copied().eq(0..1000));
         }
     }
@@ -123,10 +129,16 @@ mod tests {
     #[test]
     fn whoever_takes_can_end_it() {
         let mut taken = 0;
-        in_order(0.., 2, || (), |(), n: u64| n, |_| {
-            taken += 1;
-            taken < 10
-        });
+        in_order(
+            0..,
+            2,
+            || (),
+            |(), n: u64| n,
+            |_| {
+                taken += 1;
+                taken < 10
+            },
+        );
         assert_eq!(taken, 10);
     }
 }

@@ -316,8 +316,7 @@ fn lines_of(answer: &answer::Answer, text: &str) -> String {
     }
     for sentence in answer.sentences.iter().flatten() {
         let words = sentence.tokens.iter().flat_map(|token| &token.words);
-        let words: Vec<String> =
-            words.map(|word| format!("{}/{}", word.form, word.upos)).collect();
+        let words: Vec<String> = words.map(|word| format!("{}/{}", word.form, word.upos)).collect();
         let place = &text[sentence.bytes.clone()];
         lines.push_str(&format!("\n  {}\n    {}", place.replace('\n', " "), words.join(" ")));
     }
@@ -424,7 +423,8 @@ fn tag(cx: &Context, args: &Tag) -> Result<Answer, Failure> {
             return String::new();
         };
         let engine = models::engine(language);
-        let (mut scratch, mut analysis) = (analysis::Scratch::default(), analysis::Analysis::default());
+        let (mut scratch, mut analysis) =
+            (analysis::Scratch::default(), analysis::Analysis::default());
         engine.analyse(&part, &mut scratch, &mut analysis);
         let mut written = String::new();
         for sentence in analysis.sentences() {
@@ -562,9 +562,16 @@ fn rules(cx: &Context, args: Rules) -> Result<Answer, Failure> {
                 let kind = json["kind"].as_str().unwrap_or_default().to_owned();
                 (json, vec![id.to_string(), kind, code.into(), format!("{score:+.2}"), text.clone()])
             });
-            cx.out.table(&["number", "kind", "language", "score", "text"], rows.collect::<Vec<_>>())?;
+            cx.out.table(
+                &["number", "kind", "language", "score", "text"],
+                rows.collect::<Vec<_>>(),
+            )?;
             if !book.waiting().is_empty() {
-                eprintln!("{} not in effect yet: `text rules {} commit`.", output::count(book.waiting().len() as u64, "change"), file.display());
+                eprintln!(
+                    "{} not in effect yet: `text rules {} commit`.",
+                    output::count(book.waiting().len() as u64, "change"),
+                    file.display()
+                );
             }
             return Ok(Answer::Yes);
         }
@@ -574,7 +581,10 @@ fn rules(cx: &Context, args: Rules) -> Result<Answer, Failure> {
         }
         Change::Delete { id } => {
             book.delete(id).map_err(refused)?;
-            cx.out.value(&json!({ "id": id }), format_args!("rule {id} goes, with the next commit"))?;
+            cx.out.value(
+                &json!({ "id": id }),
+                format_args!("rule {id} goes, with the next commit"),
+            )?;
         }
         Change::Commit => {
             let revision = book.commit();
@@ -633,5 +643,6 @@ fn code(text: &str) -> Result<Language, String> {
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
-    serde_json::from_value(text.into()).map_err(|_| format!("{text:?} is none of phrase, lemma, prefix"))
+    serde_json::from_value(text.into())
+        .map_err(|_| format!("{text:?} is none of phrase, lemma, prefix"))
 }
