@@ -315,7 +315,7 @@ mod tests {
         );
         check(Language::Ru, "Мальчик читает книгу.", "Мальчик/NOUN читает/VERB книгу/NOUN ./PUNCT");
         check(Language::Pl, "To jest duży dom.", "To/AUX jest/AUX duży/ADJ dom/NOUN ./PUNCT");
-        check(Language::Zh, "我们喜欢学习。", "我们/PRON 喜欢/VERB 学习/VERB 。/PUNCT");
+        check(Language::Zh, "我们喜欢北京。", "我们/PRON 喜欢/VERB 北京/PROPN 。/PUNCT");
         let arabic = analyse(Language::Ar, "ذهب الرئيس وعقيلته إلى باريس.");
         assert!(arabic.tokens()[2].words.len() >= 2, "a conjunction is written with its word");
     }
