@@ -81,6 +81,9 @@ pub(crate) enum Command {
     /// Show and check settings
     #[command(subcommand)]
     Config(cmd::config::Config),
+    /// What language texts are in, their sentences and words, and how they speak
+    #[command(subcommand)]
+    Text(cmd::text::Text),
     /// Messages between nodes: try a network, and measure it
     #[command(subcommand)]
     Wire(cmd::wire::Wire),

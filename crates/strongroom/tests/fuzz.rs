@@ -12,6 +12,10 @@
 
 #[path = "fuzz/api.rs"]
 mod api;
+#[path = "fuzz/sentiment.rs"]
+mod sentiment;
+#[path = "fuzz/text.rs"]
+mod text;
 #[path = "fuzz/wire.rs"]
 mod wire;
 
@@ -41,6 +45,12 @@ const TARGETS: &[Target] = &[
     Target { name: "saved-state", run: saved_state, mend: nothing, bytes_max: 4 << 10 },
     Target { name: "api", run: api::request, mend: nothing, bytes_max: 16 << 10 },
     Target { name: "api-body", run: api::body, mend: nothing, bytes_max: 80 << 10 },
+    Target { name: "text-model", run: text::model, mend: nothing, bytes_max: 16 << 10 },
+    Target { name: "text-conllu", run: text::conllu, mend: nothing, bytes_max: 8 << 10 },
+    Target { name: "text-analysis", run: text::analysis, mend: nothing, bytes_max: 8 << 10 },
+    Target { name: "text-language", run: sentiment::language, mend: nothing, bytes_max: 4 << 10 },
+    Target { name: "text-sentiment", run: sentiment::sentiment, mend: nothing, bytes_max: 2 << 10 },
+    Target { name: "text-rules", run: sentiment::rules, mend: nothing, bytes_max: 4 << 10 },
     Target { name: "wire-hello", run: wire::handshake, mend: nothing, bytes_max: 8 << 10 },
     Target { name: "wire-frames", run: wire::frames, mend: nothing, bytes_max: 8 << 10 },
     Target { name: "wire-words", run: wire::words, mend: nothing, bytes_max: 8 << 10 },
@@ -325,6 +335,8 @@ fn write_corpus(root: &Path) -> ExitCode {
         lines.push(b'\n');
     }
     put("journal", "lines", &lines);
+    let texts = text::first_inputs().into_iter().chain(sentiment::first_inputs());
+    texts.for_each(|(target, name, bytes)| put(target, name, &bytes));
     let [of_client, of_server] = wire::first_words();
     put("wire-hello", "client", &of_client);
     put("wire-hello", "server", &of_server);

@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("record", &[]),
     ("bag", &["record", "digest"]),
     ("shard", &["digest"]),
+    ("text", &[]),
     ("spool", &[]),
     ("registry", &["record"]),
     ("wire", &["spool"]),
@@ -33,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that are pure: bytes in, bytes out, with no I/O of their own.
-const PURE: &[&str] = &["digest", "record", "shard"];
+const PURE: &[&str] = &["digest", "record", "shard", "text"];
 
 /// What a pure room must not know: async runtimes, databases, files, random sources, clocks.
 const IMPURE: &[&str] = &["tokio", "sqlx", "rustix", "libc", "getrandom", "tempfile", "tracing"];

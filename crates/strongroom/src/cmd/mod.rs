@@ -20,6 +20,7 @@ pub(crate) mod serve;
 mod shares;
 pub(crate) mod shelf;
 pub(crate) mod shelf_life;
+pub(crate) mod text;
 pub(crate) mod wire;
 pub(crate) mod work;
 
@@ -141,6 +142,7 @@ fn dispatch(cx: &Context, command: Command) -> Result<Answer, Failure> {
         Command::Bag(args) => bag::run(cx, args),
         Command::Doctor(args) => doctor::run(cx, args),
         Command::Config(args) => config::run(cx, args),
+        Command::Text(args) => text::run(cx, args),
         Command::Wire(args) => wire::run(cx, args),
         Command::Bench(args) => bench::run(cx, args),
         Command::Completions(args) => config::completions(cx, args),

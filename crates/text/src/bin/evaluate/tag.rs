@@ -1,0 +1,92 @@
+//! `evaluate tag`: sentences, words and parts of speech, from raw text and with words that are given.
+
+use crate::data::{self, File, Options, Part, Result};
+use crate::measure::{self, Figures};
+use strongroom_text::model::Source;
+use strongroom_text::{Language, models};
+
+/// UPOS of UDPipe 1 as published: with gold tokens, and from raw text.
+const PUBLISHED: &[(&str, f64, f64)] = &[
+    ("en/ewt", 94.4, 93.3),
+    ("ar/padt", 95.6, 90.4),
+    ("zh/gsdsimp", 92.0, 84.2),
+    ("de/gsd", 92.1, 91.7),
+    ("fr/gsd", 97.1, 95.8),
+    ("es/gsd", 95.7, 95.5),
+    ("it/isdt", 97.3, 97.2),
+    ("pt/bosque", 96.4, 95.9),
+    ("ru/gsd", 95.4, 95.0),
+];
+
+pub(crate) fn evaluate(options: &Options) -> Result<()> {
+    println!(
+        "                     gold tokens  | from raw text                    | UDPipe 1     | one core"
+    );
+    println!(
+        "treebank             upos   lemma | upos   words  tokens  sentences  | gold   raw   | tokens/s"
+    );
+    for (language, files) in treebanks(options)? {
+        let engine = models::engine(language);
+        let mut all = Figures::default();
+        for file in &files {
+            let treebank = measure::treebank(file)?;
+            let figures = match options.gold_tokens {
+                true => measure::gold_tokens(engine, &treebank),
+                false => measure::figures(engine, &treebank)?,
+            };
+            print(&format!("{language}/{}", file.set()), &figures);
+            all.add(&figures);
+        }
+        if files.len() > 1 {
+            print(&format!("{language} (all)"), &all);
+        }
+    }
+    Ok(())
+}
+
+/// The development treebanks of each language; or the files that were named, whose language is that of `--language` or of their folder.
+fn treebanks(options: &Options) -> Result<Vec<(Language, Vec<File>)>> {
+    let mut treebanks = Vec::new();
+    for path in &options.files {
+        let folder = path.parent().and_then(|folder| folder.file_name()?.to_str());
+        let language = match options.languages[..] {
+            [one] => Some(one),
+            _ => folder.and_then(Language::parse),
+        };
+        let language = language.ok_or(format!("{}: which --language?", path.display()))?;
+        treebanks.push((language, vec![named(path)]));
+    }
+    if options.files.is_empty() {
+        for language in &options.languages {
+            let mut files = data::files("pos", language.code())?;
+            files.retain(|file| file.part == Part::Development);
+            treebanks.push((*language, files));
+        }
+    }
+    Ok(treebanks)
+}
+
+/// A file that was named on the command line.
+fn named(path: &std::path::Path) -> File {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let source =
+        Source { path: name, name: String::new(), licence: String::new(), non_commercial: false };
+    File { path: path.to_owned(), part: Part::Development, source }
+}
+
+fn print(name: &str, figures: &Figures) {
+    let Figures { gold, lemmas, raw, tokens, seconds } = figures;
+    let published = PUBLISHED.iter().find(|(treebank, ..)| name.starts_with(treebank));
+    let published = published
+        .map_or("             ".to_owned(), |(_, gold, raw)| format!("{gold:>5.1}  {raw:>5.1} "));
+    println!(
+        "{name:<20} {:>6.2} {:>6.2} | {:>6.2} {:>6.2} {:>6.2}  {:>6.2}     | {published}| {:>8.0}",
+        gold.f1(),
+        lemmas.f1(),
+        raw.upos.f1(),
+        raw.words.f1(),
+        raw.tokens.f1(),
+        raw.sentences.f1(),
+        *tokens as f64 / seconds,
+    );
+}

@@ -1,0 +1,49 @@
+//! Text analysis in ten languages: language, sentences, words, parts of speech, sentiment.
+//!
+//! Everything is a pure function over a text and the models that are built in. Offsets always tell where
+//! something stands in the text as it was given.
+//!
+//! ```
+//! use strongroom_text::analysis::{Analysis, Scratch};
+//! use strongroom_text::{Language, Upos, models};
+//!
+//! let (mut scratch, mut analysis) = (Scratch::default(), Analysis::default());
+//! let text = "Dr. Lee can't come. He's ill.";
+//! models::engine(Language::En).analyse(text, &mut scratch, &mut analysis);
+//! assert_eq!(analysis.sentences().len(), 2);
+//! let token = &analysis.tokens()[2];
+//! assert_eq!(&text[token.bytes.clone()], "can't");
+//! let words = &analysis.words()[token.words.clone()];
+//! assert_eq!((analysis.form(&words[1], text), words[1].upos), ("n't", Upos::Part));
+//! ```
+//!
+//! # What it refuses
+//! It reads no files, asks no network and keeps nothing between two texts. It never alters a text that it
+//! was given: what is normalised is a copy whose offsets lead back.
+//!
+//! # Failure
+//! Analysis does not fail: whatever text comes in, there is an answer, in time linear in its length. What
+//! can fail is the reading of models and of CoNLL-U, with an error that says where.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod analysis;
+pub mod answer;
+mod binary;
+pub mod conllu;
+mod hash;
+pub mod language;
+mod language_code;
+pub mod model;
+pub mod models;
+pub mod parallel;
+pub mod score;
+pub mod segment;
+pub mod sentiment;
+mod table;
+pub mod tag;
+mod upos;
+mod word;
+
+pub use language_code::Language;
+pub use upos::Upos;

@@ -1,0 +1,100 @@
+//! The models that are built in.
+
+use crate::Language;
+use crate::analysis::Engine;
+use crate::model::{Card, Error, Kind, Model};
+use crate::segment::Segmenter;
+use crate::tag::Tagger;
+use std::sync::OnceLock;
+
+/// The bytes of a language's models; without non-commercial data where the feature is off.
+macro_rules! models {
+    ($($language:ident: $whole:literal, $free:literal;)*) => {
+        const fn bytes(language: Language) -> [&'static [u8]; 2] {
+            match language {
+                $(Language::$language => {
+                    #[cfg(feature = "non-commercial")]
+                    {
+                        [
+                            include_bytes!(concat!("../models/", $whole, ".segment.model")),
+                            include_bytes!(concat!("../models/", $whole, ".tag.model")),
+                        ]
+                    }
+                    #[cfg(not(feature = "non-commercial"))]
+                    {
+                        [
+                            include_bytes!(concat!("../models/", $free, ".segment.model")),
+                            include_bytes!(concat!("../models/", $free, ".tag.model")),
+                        ]
+                    }
+                })*
+            }
+        }
+    };
+}
+
+models! {
+    En: "en", "en.free";
+    Ar: "ar", "ar.free";
+    Zh: "zh", "zh";
+    De: "de", "de";
+    Fr: "fr", "fr";
+    Es: "es", "es";
+    It: "it", "it.free";
+    Ru: "ru", "ru.free";
+    Pl: "pl", "pl.free";
+    Pt: "pt", "pt";
+}
+
+/// The engine of a language; its models are read when it is asked for the first time.
+///
+/// # Panics
+/// Where models that are built in cannot be read, which a test rules out.
+pub fn engine(language: Language) -> &'static Engine {
+    static ENGINES: [OnceLock<Engine>; 10] = [const { OnceLock::new() }; 10];
+    ENGINES[language.index()].get_or_init(|| {
+        read(bytes(language)).expect("models that are built in were read by a test")
+    })
+}
+
+fn read([segment, tag]: [&[u8]; 2]) -> Result<Engine, Error> {
+    let (segment, tag) = (Model::read(segment)?, Model::read(tag)?);
+    Ok(Engine::new(Segmenter::read(&segment)?, Tagger::read(&tag)?))
+}
+
+/// What is built in for segmentation and tagging: kind, language, bytes and card of each model.
+///
+/// # Errors
+/// Where a card cannot be read.
+pub fn cards() -> Result<Vec<(Kind, Language, usize, Card)>, Error> {
+    let mut cards = Vec::new();
+    for language in Language::ALL {
+        for (kind, bytes) in [Kind::Segment, Kind::Tag].into_iter().zip(bytes(language)) {
+            cards.push((kind, language, bytes.len(), Model::card(bytes)?));
+        }
+    }
+    Ok(cards)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_models_are_read_and_within_their_bounds() {
+        let mut total = 0;
+        for (kind, language, size, card) in cards().unwrap() {
+            total += size;
+            assert!(!card.sources.is_empty(), "{language} {}", kind.name());
+            let free = cfg!(not(feature = "non-commercial"));
+            assert!(!free || !card.non_commercial(), "{language} {}", kind.name());
+        }
+        assert!(total < BYTES_MAX, "{total} bytes");
+        for language in Language::ALL {
+            engine(language); // which panics where it cannot
+        }
+    }
+
+    /// Of the 40 MB that all models of all kinds may have.
+    const BYTES_MAX: usize = 24 << 20;
+}

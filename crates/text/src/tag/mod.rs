@@ -1,0 +1,256 @@
+//! Parts of speech: a greedy tagger over hashed features, whose weights are averaged perceptrons', summed over seeds.
+//!
+//! The method is that of Collins (2002) with averaged weights, decoded greedily as by Honnibal (2013); several seeds are trained
+//! and their weights summed, which costs nothing when tagging.
+
+mod features;
+mod lemma;
+mod lexicon;
+pub mod train;
+
+use crate::model::{self, Error, Reader};
+use crate::table::Table;
+use crate::word::Spelling;
+use crate::{Upos, hash};
+use features::{Light, ROLES};
+use lemma::Lemmas;
+use lexicon::Lexicon;
+
+/// The version of the body that is written, and the newest that is read.
+const VERSION: u16 = 1;
+
+/// Longer sentences are tagged in pieces of this many words.
+pub const SENTENCE_WORDS_MAX: usize = 1024;
+
+/// Places of the memory for words that were seen before: a power of two.
+const MEMORY_PLACES: usize = 8192;
+
+/// Stands for the tags before the first word.
+const START: u8 = Upos::COUNT as u8;
+
+type Scores = [i16; Upos::COUNT];
+
+/// A tagger of one language.
+#[derive(Clone, Debug)]
+pub struct Tagger {
+    lexicon: Lexicon,
+    weights: Table<{ Upos::COUNT }>,
+    lemmas: Lemmas,
+    edge: Looks,
+}
+
+/// What a word adds to the scores of the words around it and to its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Looks {
+    /// The tag, where there is nothing to decide.
+    sure: Option<Upos>,
+    light: Light,
+    roles: [Scores; ROLES],
+}
+
+/// Memory that is reused from text to text. What it holds changes no answer.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    spelling: Spelling,
+    /// Words seen before, where the hash of their bytes says.
+    memory: Vec<(u64, Looks)>,
+    words: Vec<Looks>,
+    tags: Vec<Upos>,
+    /// Features that are looked up together.
+    keys: Vec<u64>,
+}
+
+impl Tagger {
+    /// The tagger of a model's body.
+    ///
+    /// # Errors
+    /// Where it is none, or of a newer version.
+    pub fn read(model: &model::Model) -> Result<Tagger, Error> {
+        let mut reader = Reader::new(&model.body);
+        reader.version("the tagger", VERSION)?;
+        let lexicon = Lexicon::read(&mut reader)?;
+        let weights = Table::read(&mut reader)?;
+        Ok(Tagger::new(lexicon, weights, Lemmas::read(&mut reader)?))
+    }
+
+    fn new(lexicon: Lexicon, weights: Table<{ Upos::COUNT }>, lemmas: Lemmas) -> Tagger {
+        let mut edge = Looks { sure: None, light: Light::EDGE, roles: [[0; Upos::COUNT]; ROLES] };
+        for (role, scores) in edge.roles.iter_mut().enumerate() {
+            features::of_edge(role, |feature| weights.add(&[feature], scores));
+        }
+        Tagger { lexicon, weights, lemmas, edge }
+    }
+
+    /// The body of its model.
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(VERSION.to_le_bytes());
+        self.lexicon.write(&mut out);
+        self.weights.write(&mut out);
+        self.lemmas.write(&mut out);
+        out
+    }
+
+    /// Adds the dictionary form of a word with its tag to `out`: the word itself where nothing is known. False, and nothing,
+    /// for a language without lemmas (Arabic, whose lemmas carry vowel signs that texts do not tell).
+    pub fn lemma(&self, form: &str, tag: Upos, out: &mut String) -> bool {
+        let known = !self.lemmas.is_empty();
+        if known {
+            self.lemmas.of(form, tag, out);
+        }
+        known
+    }
+
+    /// Begins a sentence.
+    pub fn begin(&self, scratch: &mut Scratch) {
+        scratch.words.clear();
+    }
+
+    /// Adds a word to the sentence.
+    pub fn push(&self, word: &str, scratch: &mut Scratch) {
+        let key = hash::bytes(word.as_bytes()) | 1;
+        if scratch.memory.is_empty() {
+            scratch.memory.resize(MEMORY_PLACES, (0, self.edge));
+        }
+        let place = (key >> 32) as usize % MEMORY_PLACES;
+        if scratch.memory[place].0 != key {
+            let looks = self.look(word, &mut scratch.spelling, &mut scratch.keys);
+            scratch.memory[place] = (key, looks);
+        }
+        scratch.words.push(scratch.memory[place].1);
+    }
+
+    /// The tags of the sentence's words.
+    pub fn finish<'a>(&self, scratch: &'a mut Scratch) -> &'a [Upos] {
+        scratch.tags.clear();
+        for sentence in scratch.words.chunks(SENTENCE_WORDS_MAX) {
+            self.tag(sentence, &mut scratch.tags, &mut scratch.keys);
+        }
+        &scratch.tags
+    }
+
+    fn look(&self, word: &str, spelling: &mut Spelling, keys: &mut Vec<u64>) -> Looks {
+        let seen = spelling.see(word);
+        let known = self.lexicon.get(seen.form);
+        let mut roles = [[0; Upos::COUNT]; ROLES];
+        for (role, scores) in roles.iter_mut().enumerate() {
+            keys.clear();
+            features::of_word(role, &seen, known, |feature| keys.push(feature));
+            self.weights.add(keys, scores);
+        }
+        Looks { sure: known.sure(), light: Light::new(&seen, known), roles }
+    }
+
+    fn tag(&self, words: &[Looks], tags: &mut Vec<Upos>, keys: &mut Vec<u64>) {
+        let (mut last, mut second) = (START, START);
+        for at in 0..words.len() {
+            if let Some(tag) = words[at].sure {
+                tags.push(tag);
+                (last, second) = (tag as u8, last);
+                continue;
+            }
+            let word = |away: isize| {
+                at.checked_add_signed(away).and_then(|at| words.get(at)).unwrap_or(&self.edge)
+            };
+            let around = [word(-2), word(-1), word(0), word(1), word(2)];
+            let near = around.map(|looks| looks.light);
+            let mut scores = around[2].roles[0];
+            for (role, looks) in [(1, around[0]), (2, around[1]), (3, around[3]), (4, around[4])] {
+                for (score, more) in scores.iter_mut().zip(&looks.roles[role]) {
+                    *score = score.wrapping_add(*more);
+                }
+            }
+            keys.clear();
+            features::of_words(&near, |feature| keys.push(feature));
+            features::of_history(last, second, &near, |feature| keys.push(feature));
+            self.weights.add(keys, &mut scores);
+            let best = best(&scores);
+            tags.push(Upos::ALL[best]);
+            (last, second) = (best as u8, last);
+        }
+    }
+}
+
+/// The first of the highest scores.
+fn best(scores: &Scores) -> usize {
+    let mut best = 0;
+    for (tag, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = tag;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Language;
+    use crate::model::{Card, Kind, Model};
+    use crate::segment::train::tests::treebanks;
+
+    fn tagger() -> Tagger {
+        let options = train::Options { perceptrons: 2, ..train::Options::default() };
+        train::train(Language::En, &treebanks(), &[], &options)
+    }
+
+    fn tags(tagger: &Tagger, words: &str, scratch: &mut Scratch) -> Vec<Upos> {
+        tagger.begin(scratch);
+        words.split(' ').for_each(|word| tagger.push(word, scratch));
+        tagger.finish(scratch).to_vec()
+    }
+
+    #[test]
+    fn words_are_tagged_and_memory_changes_no_answer() {
+        use Upos::{Aux, Det, Noun, Part, Propn, Punct, Verb};
+        let (tagger, mut scratch) = (tagger(), Scratch::default());
+        for _ in 0..2 {
+            let found = tags(&tagger, "Mr. Kim does n't know the bat .", &mut scratch);
+            assert_eq!(found, [Noun, Propn, Aux, Part, Verb, Det, Noun, Punct]);
+        }
+        assert_eq!(tags(&tagger, "Zoe knows", &mut scratch), [Propn, Verb]);
+        tagger.begin(&mut scratch);
+        assert_eq!(tagger.finish(&mut scratch), []);
+    }
+
+    #[test]
+    fn training_gives_the_same_bytes_each_time() {
+        let (first, second) = (tagger().write(), tagger().write());
+        assert_eq!(first, second);
+        let options = train::Options { seed: 2, ..train::Options::default() };
+        let other = train::train(Language::En, &treebanks(), &[], &options).write();
+        assert_ne!(first, other, "another seed gives another model");
+    }
+
+    #[test]
+    fn rules_of_other_treebanks_are_learned_apart() {
+        let mut treebanks = treebanks();
+        let mut other = treebanks[0].clone();
+        other.rules = 1;
+        let tokens = other.sentences.iter_mut().flat_map(|sentence| &mut sentence.tokens);
+        for word in tokens.flat_map(|token| &mut token.words).filter(|word| word.form == "the") {
+            word.upos = Upos::Pron;
+        }
+        other.sentences.extend(other.sentences.clone());
+        treebanks.push(other);
+        let options = train::Options { perceptrons: 1, ..train::Options::default() };
+        let tagger = train::train(Language::En, &treebanks, &[], &options);
+        let found = tags(&tagger, "Ann sees the dog .", &mut Scratch::default());
+        assert_eq!(found[2], Upos::Det);
+    }
+
+    #[test]
+    fn a_damaged_model_is_refused() {
+        let body = tagger().write();
+        let model = |body: &[u8]| Model {
+            kind: Kind::Tag,
+            language: Some(Language::En),
+            card: Card::default(),
+            body: body.to_vec(),
+        };
+        assert!(Tagger::read(&model(&body)).is_ok());
+        for at in (0..body.len()).step_by(body.len() / 200 + 1) {
+            assert!(Tagger::read(&model(&body[..at])).is_err(), "cut at {at}");
+        }
+    }
+}

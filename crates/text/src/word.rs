@@ -1,0 +1,213 @@
+//! What there is to see in a single word: its normal form, beginnings, endings and shape, as hashes.
+
+use crate::hash;
+use unicode_normalization::UnicodeNormalization as _;
+
+/// How many endings are seen: of one character up to this many.
+pub(crate) const SUFFIXES: usize = 6;
+
+/// How many beginnings are seen.
+pub(crate) const PREFIXES: usize = 4;
+
+/// Of a longer word only this many characters at either end are looked at.
+const SIDE_CHARS_MAX: usize = 24;
+
+/// What is seen in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Seen {
+    /// The word as it is written, composed.
+    pub(crate) exact: u64,
+    /// Its normal form: lower case, digits alike, without vowel signs.
+    pub(crate) form: u64,
+    /// The endings of the normal form, the shortest first; those longer than the word are 0.
+    pub(crate) suffixes: [u64; SUFFIXES],
+    /// The beginnings of the normal form.
+    pub(crate) prefixes: [u64; PREFIXES],
+    /// Kinds of characters, repeats left out.
+    pub(crate) shape: u64,
+    /// Kinds of characters, up to ten of them with repeats.
+    pub(crate) long_shape: u64,
+    /// How many characters, at most twice [`SIDE_CHARS_MAX`].
+    pub(crate) length: u32,
+    /// Whether it begins with an upper-case letter.
+    pub(crate) capital: bool,
+    /// Whether a character is neither letter nor digit.
+    pub(crate) mixed: bool,
+}
+
+/// Reused memory for looking at words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spelling {
+    exact: String,
+    chars: Vec<char>,
+}
+
+impl Spelling {
+    /// Looks at a word.
+    pub(crate) fn see(&mut self, word: &str) -> Seen {
+        let mut seen = Seen::default();
+        self.normalise(word);
+        seen.exact = hash::bytes(self.exact.as_bytes());
+        let mut last = ' ';
+        let (mut shape, mut long) = (0, 0);
+        for (i, c) in self.exact.chars().enumerate() {
+            let kind = kind(c);
+            if i == 0 {
+                seen.capital = kind == 'A';
+            }
+            seen.mixed |= !matches!(kind, 'A' | 'a' | 'o' | '0');
+            if i < 10 {
+                long = hash::join(long, kind.into());
+            }
+            if kind != last {
+                shape = hash::join(shape, kind.into());
+            }
+            last = kind;
+        }
+        seen.shape = hash::mix(shape);
+        seen.long_shape = hash::mix(long);
+        seen.length = self.chars.len() as u32;
+        let all = self.chars.iter().fold(0, |hash, c| hash::join(hash, u64::from(*c) + 1));
+        seen.form = hash::mix(all);
+        let mut hash = 1;
+        for (c, prefix) in self.chars.iter().zip(&mut seen.prefixes) {
+            hash = hash::join(hash, u64::from(*c) + 1);
+            *prefix = hash::mix(hash);
+        }
+        let mut hash = 2;
+        for (c, suffix) in self.chars.iter().rev().zip(&mut seen.suffixes) {
+            hash = hash::join(hash, u64::from(*c) + 1);
+            *suffix = hash::mix(hash);
+        }
+        seen
+    }
+
+    /// The hash of a word's normal form, as [`Seen::form`].
+    pub(crate) fn form(&mut self, word: &str) -> u64 {
+        self.see(word).form
+    }
+
+    /// Fills `exact` with the word, composed and without ornaments, and `chars` with its normal form.
+    fn normalise(&mut self, word: &str) {
+        self.exact.clear();
+        self.chars.clear();
+        if word.is_ascii() && word.len() <= 2 * SIDE_CHARS_MAX {
+            self.exact.push_str(word);
+            let lower = word.bytes().map(|b| char::from(b.to_ascii_lowercase()));
+            self.chars.extend(lower.map(|c| if c.is_ascii_digit() { '0' } else { c }));
+            return;
+        }
+        let kept = word.chars().filter(|c| !is_ornament(*c));
+        match word.len() <= 2 * SIDE_CHARS_MAX || word.chars().count() <= 2 * SIDE_CHARS_MAX {
+            true => self.exact.extend(kept.nfc().map(alike)),
+            false => {
+                self.exact.extend(kept.clone().take(SIDE_CHARS_MAX).nfc().map(alike));
+                let tail = word.char_indices().rev().nth(SIDE_CHARS_MAX - 1).map_or(0, |(i, _)| i);
+                let tail = word[tail..].chars().filter(|c| !is_ornament(*c));
+                self.exact.extend(tail.nfc().map(alike));
+            }
+        }
+        self.chars.extend(self.exact.chars().map(|c| match c {
+            c if c.is_numeric() => '0',
+            c => c.to_lowercase().next().unwrap_or(c),
+        }));
+    }
+}
+
+/// The lower case of a token, character by character, with one kind of apostrophe.
+pub(crate) fn lower(token: &str) -> String {
+    let lower = |c: char| match c {
+        '\u{2019}' => '\'',
+        c => c.to_lowercase().next().unwrap_or(c),
+    };
+    token.chars().map(lower).collect()
+}
+
+/// What is no part of a word but sits on it: Arabic vowel signs and the stretching of lines, soft hyphens, joiners and
+/// marks of direction, which have no width, and selectors of a character's look.
+fn is_ornament(c: char) -> bool {
+    matches!(c,
+        '\u{64b}'..='\u{652}' | '\u{670}' | '\u{640}' | '\u{ad}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+/// One character for those that mean the same: apostrophes.
+fn alike(c: char) -> char {
+    match c {
+        '\u{2019}' | '\u{2bc}' | '\u{ff07}' | '`' | '\u{b4}' => '\'',
+        c => c,
+    }
+}
+
+/// What kind of character it is, as a character: `A` and `a` for letters of the Latin script in upper and lower case, `B`
+/// and `b` for those of others, `o` for letters without case, `0` for digits, itself for other ASCII, `-` for other
+/// punctuation, `*` for the rest.
+fn kind(c: char) -> char {
+    match c {
+        'A'..='Z' => 'A',
+        'a'..='z' => 'a',
+        '0'..='9' => '0',
+        c if c.is_ascii() => c,
+        c if c.is_uppercase() => {
+            if c < '\u{250}' {
+                'A'
+            } else {
+                'B'
+            }
+        }
+        c if c.is_lowercase() => {
+            if c < '\u{250}' {
+                'a'
+            } else {
+                'b'
+            }
+        }
+        c if c.is_alphabetic() => 'o',
+        c if c.is_numeric() => '0',
+        '\u{2010}'..='\u{205e}'
+        | '\u{3000}'..='\u{303f}'
+        | '\u{ff00}'..='\u{ffef}'
+        | '\u{a1}'..='\u{bf}'
+        | '\u{60c}'..='\u{61f}' => '-',
+        _ => '*',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_mean_the_same_look_the_same() {
+        let check = |a: &str, b: &str| {
+            let mut spelling = Spelling::default();
+            assert_eq!(spelling.see(a).form, spelling.see(b).form, "{a} {b}");
+        };
+        check("Don\u{2019}t", "don't");
+        check("Cafe\u{301}", "caf\u{e9}");
+        check("\u{643}\u{64e}\u{62a}\u{628}", "\u{643}\u{62a}\u{628}");
+        check("1999", "2000");
+        check("\u{661}\u{662}", "12");
+        check("co\u{ad}op", "coop");
+    }
+
+    #[test]
+    fn endings_and_beginnings_are_those_of_the_normal_form() {
+        let mut spelling = Spelling::default();
+        let (walking, talking) = (spelling.see("Walking"), spelling.see("talking"));
+        assert_eq!(walking.suffixes[..6], talking.suffixes[..6]);
+        assert_ne!(walking.prefixes[0], talking.prefixes[0]);
+        assert!(walking.capital && !talking.capital);
+        assert_eq!(spelling.see("a").suffixes[1], 0);
+        assert_eq!(spelling.see("").length, 0);
+    }
+
+    #[test]
+    fn a_long_word_is_seen_at_its_ends() {
+        let mut spelling = Spelling::default();
+        let long = |middle: usize| format!("anti{}tion", "\u{e9}x".repeat(middle));
+        let (a, b) = (spelling.see(&long(1000)), spelling.see(&long(50_000)));
+        assert_eq!(a, b);
+        assert_eq!(a.suffixes[3], spelling.see("nation").suffixes[3]);
+    }
+}
