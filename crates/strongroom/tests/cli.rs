@@ -393,6 +393,72 @@ fn kept_messages_outlive_both_sides() {
 }
 
 #[test]
+fn texts_are_analysed() {
+    let user = User::new();
+    let text = "Dr. Lee can't come.\nThe service was not good.";
+    std::fs::write(user.path("note"), text).unwrap();
+    let said = user.json(&[&"text", &"analyze", &user.path("note")], 0);
+    assert_eq!(said[0]["language"], "en");
+    let sentences = said[0]["sentences"].as_array().unwrap();
+    assert_eq!(sentences.len(), 2);
+    let token = &sentences[0]["tokens"][2];
+    let words: Vec<&str> =
+        token["words"].as_array().unwrap().iter().map(|w| w["upos"].as_str().unwrap()).collect();
+    assert_eq!(words, ["AUX", "PART"], "can't: {token}");
+    let at = |place: &str| token["bytes"][place].as_u64().unwrap() as usize;
+    assert_eq!(&text[at("start")..at("end")], "can't");
+    assert_eq!(said[0]["sentiment"]["label"], "negative");
+    assert_eq!(said[0]["sentiment"]["because"][0]["text"], "not good");
+    // What was tagged comes back from its own CoNLL-U.
+    let tagged = user.run(&[&"text", &"tag", &"--conllu", &user.path("note")]);
+    std::fs::write(user.path("note.conllu"), &tagged.stdout).unwrap();
+    let again = user.run(&[
+        &"text",
+        &"tag",
+        &"--conllu",
+        &"--gold-tokens",
+        &"--language",
+        &"en",
+        &user.path("note.conllu"),
+    ]);
+    assert_eq!(String::from_utf8(again.stdout), String::from_utf8(tagged.stdout));
+    // Lines keep their order, on all cores; one that is wrong spoils nothing.
+    let lines: String = (0..500)
+        .map(|n| match n % 5 {
+            4 => "no JSON\n".to_owned(),
+            _ => format!("{}\n", serde_json::json!({ "id": n, "text": "Das ist sehr gut." })),
+        })
+        .collect();
+    std::fs::write(user.path("lines"), lines).unwrap();
+    let batch = user.run(&[&"text", &"batch", &user.path("lines")]);
+    let batch = String::from_utf8(batch.stdout).unwrap();
+    for (n, line) in batch.lines().enumerate() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        match n % 5 {
+            4 => assert!(line["error"].is_string(), "{line}"),
+            _ => assert_eq!((&line["id"], &line["language"]), (&n.into(), &"de".into())),
+        }
+    }
+    assert_eq!(batch.lines().count(), 500);
+    // Rules take effect with their commit.
+    let rules = user.path("rules.json");
+    let negative = |said: Value| said[0]["sentiment"]["label"] == "negative";
+    let judged = || user.json(&[&"text", &"sentiment", &"--rules", &rules, &user.path("note")], 0);
+    user.json(&[&"text", &"rules", &rules, &"add", &"phrase", &"not good", &"1"], 0);
+    assert!(negative(judged()));
+    user.json(&[&"text", &"rules", &rules, &"commit"], 0);
+    assert!(!negative(judged()));
+    assert_eq!(user.json(&[&"text", &"rules", &rules, &"list"], 0)[0]["text"], "not good");
+    // What is no text is refused, with where it is none.
+    std::fs::write(user.path("bytes"), b"some \xff bytes").unwrap();
+    let refused = user.run(&[&"text", &"analyze", &user.path("bytes")]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("from byte 5 on"));
+    let models = user.json(&[&"text", &"models"], 0);
+    assert_eq!(models.as_array().unwrap().len(), 31, "three kinds in ten languages, and one");
+}
+
+#[test]
 fn the_demo_holds() {
     let user = User::new();
     let source = user.path("letters");

@@ -23,8 +23,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "strongroom",
         &[
-            "digest", "record", "bag", "shard", "spool", "registry", "wire", "vault", "intake",
-            "serve",
+            "digest", "record", "bag", "shard", "text", "spool", "registry", "wire", "vault",
+            "intake", "serve",
         ],
     ),
     (

@@ -104,7 +104,9 @@ mod tests {
     fn order_is_kept_and_little_is_under_way() {
         for threads in [1, 2, 7] {
             let (given, mut taken) = (AtomicUsize::new(0), Vec::new());
-            let items = (0..1000usize).inspect(|_| drop(given.fetch_add(1, Ordering::SeqCst)));
+            let items = (0..1000usize).inspect(|_| {
+                given.fetch_add(1, Ordering::SeqCst);
+            });
             let work = |count: &mut usize, item: usize| {
                 *count += 1;
                 // Some take longer than others.

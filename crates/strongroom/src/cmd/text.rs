@@ -151,7 +151,7 @@ pub(crate) fn run(cx: &Context, args: Text) -> Result<Answer, Failure> {
                 because: true,
                 rules: matchers.as_deref(),
             };
-            each_text(cx, &input, &wants, |answer, text| lines_of(answer, text))
+            each_text(cx, &input, &wants, lines_of)
         }
         Text::Language(args) => languages(cx, &args),
         Text::Tag(args) => tag(cx, &args),
