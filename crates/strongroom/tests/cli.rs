@@ -483,7 +483,7 @@ fn the_tour_runs_as_written() {
     let blocks: Vec<_> = (tour.split("```sh\n").skip(1))
         .map(|block| block.split("```").next().unwrap().to_string())
         .collect();
-    assert_eq!(blocks.len(), 8, "{tour}");
+    assert_eq!(blocks.len(), 9, "{tour}");
     let binary = Path::new(env!("CARGO_BIN_EXE_strongroom")).parent().unwrap();
     let (install, export) = ("cargo install ", "export PATH=/tmp/strongroom/bin:");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
