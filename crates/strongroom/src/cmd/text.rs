@@ -5,7 +5,7 @@ use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use strongroom_text::answer::{self, Desk, TEXT_BYTES_MAX, Wants};
@@ -245,6 +245,9 @@ fn print_in_order<T: Send>(
     work: impl Fn(&mut Desk, T) -> String + Sync,
 ) -> Result<Answer, Failure> {
     let (mut failed, mut done, mut told) = (None, 0u64, Instant::now());
+    // Who looks on sees how far it is; a file of messages needs one line, at the end.
+    let terminal = std::io::stderr().is_terminal();
+    let mut shown = false;
     let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     let items = items.map_while(|item| match item {
         Ok(item) => Some(item),
@@ -256,13 +259,16 @@ fn print_in_order<T: Send>(
     let mut unwritten = None;
     in_order(items, threads(), Desk::default, work, |text| {
         done += 1;
-        if told.elapsed() >= PROGRESS_EVERY {
-            told = Instant::now();
+        if terminal && told.elapsed() >= PROGRESS_EVERY {
+            (told, shown) = (Instant::now(), true);
             eprint!("\r{} done", output::count(done, "text"));
         }
         unwritten = out.write_all(text.as_bytes()).err();
         unwritten.is_none()
     });
+    if shown {
+        eprintln!("\r{} done", output::count(done, "text"));
+    }
     let flushed = match unwritten {
         Some(error) => Err(error),
         None => out.flush(),
