@@ -102,7 +102,7 @@ fn the_list_of_commands_stands() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = "demo deposit work object restore cat delete fixity repair status shelf rebuild \
-                    policy key serve account token bag doctor config wire bench completions man help";
+                    policy key serve account token bag doctor config text wire bench completions man help";
     assert_eq!(commands.join(" "), expected);
     assert!(help.contains("Exit codes: 0 done; 1 the answer is no"), "{help}");
 }

@@ -66,7 +66,8 @@ pub struct Settings {
     /// By whom TLS's records are sealed and opened.
     pub records: Records,
     /// Memory for messages that come, of all peers: bytes that may be under way to this node, or be held by it. A quarter is
-    /// for small messages. Beside it each peer may have 64 KiB.
+    /// for small messages. Beside it each peer may have 64 KiB; and, where its last connection went and it comes again after
+    /// others were promised its part, for a while what it could have under way then.
     pub memory: u64,
     /// Peers that are known at most. One more takes the place of one that was not added, and is gone.
     pub peers_max: usize,
