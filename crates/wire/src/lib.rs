@@ -42,6 +42,7 @@
 pub mod blob;
 mod buffers;
 mod carry;
+mod connect;
 mod control;
 mod envelope;
 pub mod frame;

@@ -30,8 +30,9 @@ use strongroom_spool::Disk;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use self::store::{Begin, Bounds, Store};
+use crate::connect::Pauses;
 use crate::envelope::{Envelope, Kind, NAME_BYTES_MAX};
-use crate::node::{Inner, Pauses, closed, random};
+use crate::node::{Inner, closed, random};
 use crate::service::{CallError, Context, Failure, Payload, Registration};
 use crate::{Node, NodeId};
 
