@@ -125,6 +125,14 @@ pub const TABLES: &[Table] = &[
                ORDER BY id LIMIT $6",
     },
     Table {
+        name: "text_accounts",
+        key: "account",
+        cursor: "account",
+        of_archive: true,
+        rows: "SELECT * FROM text_accounts WHERE $1 = $1 AND $2 + $3 + $4 >= 0 AND account > $5
+               ORDER BY account LIMIT $6",
+    },
+    Table {
         name: "institutions",
         key: "id",
         cursor: "id",

@@ -51,6 +51,7 @@ mod row;
 mod segments;
 mod shelving;
 mod status;
+mod texts;
 mod types;
 mod work;
 
@@ -67,6 +68,7 @@ pub use open::{Options, Registry, SCHEMA_VERSION};
 pub use rebuild::{Dead, FoundSegment, FoundVersion};
 pub use reclaim::{RECLAIM_BYTES_MIN, RECLAIM_PERCENT};
 pub use shelving::{Fate, Leftover, Move, Quota, ShelfUsage};
+pub use texts::{TEXT_BOOK_BYTES_MAX, TEXT_USAGE_DAYS, TextQuota, TextRules, TextUsage};
 pub use types::{
     Account, Archive, Batch, ChainReport, Checked, Committed, DurableSegment, Enqueued, EventsOf,
     Finish, IdKind, Institution, NewDraft, NewSegment, NewWork, Object, ObjectSummary, Publish,

@@ -11,8 +11,8 @@ use strongroom_intake::{Archive, Code, Form, RestoreRequest};
 use strongroom_record::json::bytes::{hex, unhex};
 use strongroom_record::{InstitutionId, ObjectName, Sha256, WorkItem};
 use strongroom_registry::{
-    Account, AccountState, EventsOf as RegistryEventsOf, Institution, Object, Role, Token, Version,
-    VersionState, WorkFilter,
+    Account, AccountState, EventsOf as RegistryEventsOf, Institution, Object, Role, TextQuota,
+    Token, Version, VersionState, WorkFilter,
 };
 
 /// How long a token may count, in days.
@@ -126,6 +126,15 @@ pub fn answer(archive: &Archive, who: &Who, call: &Call) -> Result<Value, Error>
             desk.create_token(account.as_deref(), name, scopes.as_deref(), *days)
         }
         Call::RevokeToken(id) => desk.revoke_token(id),
+        Call::TextRules => desk.text_rules(),
+        Call::AddTextRule(rule) => desk.add_text_rule(rule),
+        Call::DeleteTextRule(id) => desk.delete_text_rule(*id),
+        Call::CommitTextRules => desk.commit_text_rules(),
+        Call::TextUsage { account, days } => desk.text_usage(account.as_deref(), *days),
+        Call::SetTextQuota { account, texts_per_day, bytes_per_day } => {
+            let (texts_per_day, bytes_per_day) = (*texts_per_day, *bytes_per_day);
+            desk.set_text_quota(account, TextQuota { texts_per_day, bytes_per_day })
+        }
         Call::ExchangeToken => desk.exchange(),
     }
 }
@@ -423,7 +432,11 @@ impl Desk<'_> {
         found.ok_or_else(|| Error::not_found(format!("no institution is `{name}`")))
     }
 
-    fn account(&self, action: Action, text: &str) -> Result<(Institution, Account), Error> {
+    pub(crate) fn account(
+        &self,
+        action: Action,
+        text: &str,
+    ) -> Result<(Institution, Account), Error> {
         let name: ObjectName = text.parse()?;
         let institution = self.institution(action, name.institution())?;
         let registry = self.archive.registry();

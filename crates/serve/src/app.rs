@@ -2,9 +2,10 @@
 
 use crate::metrics::Metrics;
 use crate::rate::{Buckets, Rate};
-use crate::who::{Caller, Who, secret_hash};
+use crate::texts::Texts;
+use crate::who::{Caller, Who, secret_of};
 use crate::{Error, Options};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ pub(crate) struct Inner {
     pub(crate) archive: Archive,
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
+    pub(crate) texts: Texts,
     /// Pressed when the service is to end.
     pub(crate) stop: Stop,
     calls: Arc<Semaphore>,
@@ -67,6 +69,7 @@ impl App {
             archive: archive.clone(),
             options,
             metrics: Metrics::default(),
+            texts: Texts::new(limits.texts),
             stop,
             calls: semaphore(CALLS_MAX),
             waiting: semaphore(CALLS_MAX + CALLS_WAITING_MAX),
@@ -142,14 +145,7 @@ impl App {
     }
 
     async fn known(&self, headers: &HeaderMap) -> Result<Caller, Error> {
-        let refused = |why: &str| Error::refused(Code::Unauthorized, why);
-        let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let shown = shown.ok_or_else(|| refused("no token was shown"))?;
-        let token = match shown.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(refused("a token is shown as `Authorization: Bearer TOKEN`")),
-        };
-        let sha256 = secret_hash(token).ok_or_else(|| refused("this is no token"))?;
+        let sha256 = secret_of(headers)?;
         self.blocking(move |archive| {
             let registry = archive.registry();
             let bearer = archive.block_on(registry.bearer(&sha256))?;
@@ -176,12 +172,12 @@ pub(crate) fn internal(why: &str) -> Error {
     strongroom_intake::Error::Internal(why.into()).into()
 }
 
-fn too_many(wait: Duration) -> Error {
+pub(crate) fn too_many(wait: Duration) -> Error {
     let retry_seconds = Some(wait.as_secs() + 1);
     let message = "too many requests in too short a time".into();
     Error::Refused { code: Code::TooManyRequests, message, retry_seconds }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,6 +5,7 @@ use crate::uri::{escape, query};
 use serde_json::{Value, json};
 use strongroom_intake::Form;
 use strongroom_record::{SegmentId, Stage, WorkKind, WorkStatus};
+use strongroom_text::sentiment::rules::Rule;
 
 /// Rows of a page, where no fewer are asked for, and the most there are.
 pub const PAGE_ROWS_MAX: u32 = 1000;
@@ -27,7 +28,7 @@ pub enum EventsOf {
 /// An object is `institution/name` or the beginning of an id, with `@NUMBER` for a version; an account
 /// `institution/name`. A list's answer is `{"items": [...], "next": CURSOR}`; `next` is null at its end,
 /// else what the next page's `after` is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Call {
     /// Who the caller is.
     Me,
@@ -141,6 +142,30 @@ pub enum Call {
     },
     /// Revokes a token, by its id.
     RevokeToken(String),
+    /// The caller's rules for texts.
+    TextRules,
+    /// Adds one, from the next commit on.
+    AddTextRule(Rule),
+    /// Takes one out, with the next commit.
+    DeleteTextRule(u64),
+    /// Lets what waits take effect.
+    CommitTextRules,
+    /// What an account used of texts.
+    TextUsage {
+        /// Whose, if not the caller's.
+        account: Option<String>,
+        /// Of how many days, today included.
+        days: u32,
+    },
+    /// Sets what an account may have analysed in a day.
+    SetTextQuota {
+        /// `institution/name`.
+        account: String,
+        /// Texts; as many as it likes where nothing is said.
+        texts_per_day: Option<u64>,
+        /// Bytes, likewise.
+        bytes_per_day: Option<u64>,
+    },
     /// Exchanges the one-time token that is shown for a lasting one.
     ExchangeToken,
 }
@@ -231,6 +256,23 @@ impl Call {
             Call::RevokeToken(id) => {
                 Request { method: "DELETE", target: one("/tokens", id, ""), body: None }
             }
+            Call::TextRules => get(at("/text/rules")),
+            Call::AddTextRule(rule) => post(at("/text/rules"), json!(rule)),
+            Call::DeleteTextRule(id) => {
+                let target = one("/text/rules", &id.to_string(), "");
+                Request { method: "DELETE", target, body: None }
+            }
+            Call::CommitTextRules => post(at("/text/rules/commit"), json!({})),
+            Call::TextUsage { account, days } => get(at("/text/usage")
+                + &query(&[("account", text(account)), ("days", Some(days.to_string()))])),
+            Call::SetTextQuota { account, texts_per_day, bytes_per_day } => post(
+                at("/text/quota"),
+                json!({
+                    "account": account,
+                    "texts_per_day": texts_per_day,
+                    "bytes_per_day": bytes_per_day,
+                }),
+            ),
             Call::ExchangeToken => post(at("/tokens/exchange"), json!({})),
         }
     }

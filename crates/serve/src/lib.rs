@@ -60,6 +60,7 @@ mod restorations;
 mod routes;
 mod service;
 mod spool;
+mod texts;
 pub mod uri;
 pub mod view;
 mod who;
@@ -73,10 +74,14 @@ pub use error::{Error, status};
 pub use openapi::document;
 pub use progress::WATCH_SECONDS_MAX;
 pub use rate::{BUCKETS_MAX, Rate};
-pub use routes::{DAYS, JSON_BYTES_MAX, JSON_SECONDS_MAX, Peer};
+pub use routes::{DAYS, JSON_BYTES_MAX, JSON_SECONDS_MAX, Peer, USAGE_DAYS};
 pub use service::{
     GRACE_SECONDS, HEAD_BYTES_MAX, HEAD_SECONDS_MAX, HEADERS_MAX, Limits, Options,
     STALL_SECONDS_MAX, Service,
 };
 pub use spool::{ORPHAN_SECONDS, RESTORED_SECONDS};
+pub use texts::{
+    CALL_BYTES_MAX, CLIENT_SECONDS, CLIENTS_MAX, HELD_BYTES_MAX, RULES_BYTES_MAX, TEXTS_MAX,
+    TEXTS_WAITING_MAX,
+};
 pub use who::{Caller, TOKEN_PREFIX, Who};

@@ -118,6 +118,15 @@ pub(crate) fn text(app: &App, gauges: &Gauges) -> String {
     page.head("strongroom_calls", "gauge", "Calls to the archive, by what they do.");
     page.row("strongroom_calls", &[("state", "running")], running as f64);
     page.row("strongroom_calls", &[("state", "waiting")], waiting as f64);
+    let [texts, bytes, waiting, held] = app.texts.counts();
+    page.head("strongroom_texts_total", "counter", "Texts that were taken to be analysed.");
+    page.row("strongroom_texts_total", &[], texts as f64);
+    page.head("strongroom_texts_bytes_total", "counter", "Bytes of the calls that brought them.");
+    page.row("strongroom_texts_bytes_total", &[], bytes as f64);
+    page.head("strongroom_texts_waiting", "gauge", "Texts, or pieces of many, that wait.");
+    page.row("strongroom_texts_waiting", &[], waiting as f64);
+    page.head("strongroom_texts_held_bytes", "gauge", "Bytes of calls that are being answered.");
+    page.row("strongroom_texts_held_bytes", &[], held as f64);
     page.head("strongroom_work_items", "gauge", "Work items, by status.");
     for (status, n) in &gauges.work {
         page.row("strongroom_work_items", &[("status", *status)], *n as f64);

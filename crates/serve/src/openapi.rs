@@ -123,6 +123,39 @@ fn object(fields: &[(&str, &str)]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
+/// Schemas of what concerns texts.
+#[rustfmt::skip]
+fn texts() -> Value {
+    json!({
+        "Texts": object(&[("-text", "string"), ("-id", "any"), ("-language", "string?"), ("-because", "boolean"), ("-texts", "array")]),
+        "TextAnswer": object(&[
+            ("-id", "any"), ("-language", "string?"), ("-confidence", "number"), ("-sentences", "[Sentence]"), ("-sentiment", "Sentiment"),
+            ("-items", "[TextItem]"),
+        ]),
+        "TextItem": object(&[
+            ("-id", "any"), ("-language", "string?"), ("-confidence", "number"), ("-sentences", "[Sentence]"), ("-sentiment", "Sentiment"),
+            ("-error", "string"),
+        ]),
+        "Place": object(&[("start", "integer"), ("end", "integer")]),
+        "Sentence": object(&[("bytes", "Place"), ("chars", "Place"), ("tokens", "[WordToken]")]),
+        "WordToken": object(&[("bytes", "Place"), ("chars", "Place"), ("words", "[Word]")]),
+        "Word": object(&[("form", "string"), ("-lemma", "string"), ("upos", "string")]),
+        "Sentiment": object(&[("label", "string"), ("score", "number"), ("confidence", "number"), ("-because", "[Reason]")]),
+        "Reason": object(&[("text", "string"), ("bytes", "Place"), ("effect", "number")]),
+        "TextRule": object(&[("kind", "string"), ("text", "string"), ("score", "number"), ("-language", "string?")]),
+        "KeptTextRule": object(&[("id", "integer"), ("kind", "string"), ("text", "string"), ("score", "number"), ("language", "string?")]),
+        "TextRules": object(&[("revision", "integer"), ("items", "[KeptTextRule]"), ("waiting", "array"), ("next", "string?")]),
+        "TextRuleId": object(&[("id", "integer")]),
+        "TextRevision": object(&[("revision", "integer"), ("-taken", "boolean")]),
+        "TextBook": object(&[("version", "integer"), ("revision", "integer"), ("next", "integer"), ("rules", "object"), ("-waiting", "array")]),
+        "TextDay": object(&[("day", "string"), ("calls", "integer"), ("texts", "integer"), ("bytes", "integer")]),
+        "DayQuota": object(&[("texts_per_day", "integer?"), ("bytes_per_day", "integer?")]),
+        "TextUsage": object(&[("account", "string"), ("quota", "DayQuota"), ("items", "[TextDay]"), ("next", "string?")]),
+        "SetTextQuota": object(&[("account", "string"), ("-texts_per_day", "integer?"), ("-bytes_per_day", "integer?")]),
+        "TextQuota": object(&[("account", "string"), ("quota", "DayQuota")]),
+    })
+}
+
 #[rustfmt::skip]
 fn schemas() -> Value {
     let account: &[(&str, &str)] = &[("id", "string"), ("account", "string"), ("role", "string"), ("state", "string"), ("created", "string")];
@@ -192,6 +225,9 @@ fn schemas() -> Value {
         "CreateToken": object(&[("-account", "string?"), ("name", "string"), ("-scopes", "string?"), ("-days", "integer")]),
         "NewToken": object(&[token, &[("token", "string")]].concat()),
     });
+    if let (Some(all), Value::Object(texts)) = (all.as_object_mut(), texts()) {
+        all.extend(texts);
+    }
     for (list, item) in [
         ("Objects", "ObjectRow"), ("Versions", "Version"), ("Files", "File"), ("Segments", "Segment"), ("Events", "Event"), ("Works", "Work"),
         ("Shelves", "Shelf"), ("Institutions", "Institution"), ("Accounts", "Account"), ("Tokens", "Token"),

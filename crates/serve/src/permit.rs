@@ -47,6 +47,8 @@ words! {
         SteerWork = "steer-work",
         /// See how the archive and its shelves stand, and its metrics.
         Status = "status",
+        /// Have texts analysed, by rules of one's own.
+        Analyse = "analyse",
         /// List institutions.
         Institutions = "institutions",
         /// Make an institution and its key.
@@ -71,6 +73,8 @@ words! {
         Restore = "restore",
         /// To requeue and cancel work.
         Work = "work",
+        /// To have texts analysed.
+        Text = "text",
         /// To manage institutions, accounts and tokens.
         Admin = "admin",
     }
@@ -102,6 +106,7 @@ impl Action {
             Action::Contents | Action::Restore => Scope::Restore,
             Action::Deposit => Scope::Deposit,
             Action::SteerWork => Scope::Work,
+            Action::Analyse => Scope::Text,
             Action::AddInstitution | Action::ManageAccounts | Action::OwnTokens => Scope::Admin,
         }
     }
@@ -143,6 +148,7 @@ fn reach(action: Action, role: Role) -> Reach {
         Action::WatchWork      => [         Own,       House, House,   Own,      No  ],
         Action::SteerWork      => [         Own,       House, No,      No,       No  ],
         Action::Status         => [         No,        All,   All,     All,      All ],
+        Action::Analyse        => [         Own,       Own,   Own,     Own,      No  ],
         Action::Institutions   => [         All,       All,   All,     All,      All ],
         Action::AddInstitution => [         No,        House, No,      No,       No  ],
         Action::Accounts       => [         No,        House, House,   No,       No  ],

@@ -2,6 +2,7 @@
 
 use crate::app::{App, internal};
 use crate::call::{Call, EventsOf, PAGE_ROWS_MAX, PREFIX};
+use crate::texts::{self, About};
 use crate::who::Who;
 use crate::{Error, answer, content, deposits, metrics, openapi, progress, restorations, uri};
 use axum::Router;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strongroom_intake::Code;
 
@@ -39,6 +41,8 @@ pub(crate) struct Asked {
     path: HashMap<&'static str, Vec<u8>>,
     query: HashMap<String, String>,
     json: Value,
+    /// Who sends texts, on routes that take them.
+    pub(crate) client: Option<Arc<texts::Client>>,
     pub(crate) body: Body,
 }
 
@@ -83,6 +87,22 @@ macro_rules! asks {
             status: 200,
             gives: $gives,
             does: Does::Asks($call),
+        }
+    };
+}
+
+macro_rules! texts {
+    ($path:literal, $summary:literal, $about:ident) => {
+        Route {
+            method: "POST",
+            path: $path,
+            summary: $summary,
+            open: false,
+            query: &[],
+            takes: Some("Texts"),
+            status: 200,
+            gives: "TextAnswer",
+            does: Does::Runs(|app, asked| Box::pin(texts::look(app, asked, About::$about))),
         }
     };
 }
@@ -154,8 +174,25 @@ pub(crate) const ROUTES: &[Route] = &[
     asks!("POST" "/api/v1/tokens", "Make a token, which is told this once", &[], Some("CreateToken"), "NewToken",
         |a| Ok(Call::CreateToken { account: a.field("account")?, name: a.needed("name")?, scopes: a.field("scopes")?, days: a.field("days")?.unwrap_or(DAYS) })),
     asks!("DELETE" "/api/v1/tokens/{id}", "Revoke a token", &[], None, "Token", |a| Ok(Call::RevokeToken(a.named("id")?))),
+    texts!("/api/v1/text/analyze", "Say all there is to say of a text, or of several: language, sentences, words, sentiment", All),
+    texts!("/api/v1/text/language", "Say what language texts are in", Language),
+    texts!("/api/v1/text/tag", "Find sentences and words, with parts of speech and lemmas", Tags),
+    texts!("/api/v1/text/sentiment", "Say how texts speak of their subject", Sentiment),
+    asks!("GET" "/api/v1/text/rules", "List the account's own rules for sentiment, and the changes that wait", &[], None, "TextRules", |_| Ok(Call::TextRules)),
+    asks!("POST" "/api/v1/text/rules", "Add a rule, which holds from the next commit on", &[], Some("TextRule"), "TextRuleId", |a| Ok(Call::AddTextRule(a.whole()?))),
+    asks!("DELETE" "/api/v1/text/rules/{id}", "Take a rule out, with the next commit", &[], None, "TextRuleId", |a| Ok(Call::DeleteTextRule(a.number("id")?))),
+    asks!("POST" "/api/v1/text/rules/commit", "Let what was added and deleted take effect, all at once", &[], Some("Nothing"), "TextRevision", |_| Ok(Call::CommitTextRules)),
+    runs!(false "GET" "/api/v1/text/rules/book", "Fetch the rules as one file", &[], 200, "TextBook", texts::book),
+    Route { takes: Some("TextBook"), ..runs!(false "POST" "/api/v1/text/rules/book", "Bring the rules as one file, from here or another server: the newer ones hold", &[], 200, "TextRevision", texts::replace_book) },
+    asks!("GET" "/api/v1/text/usage", "Say how many texts an account had analysed, by days of UTC", &["account", "days"], None, "TextUsage",
+        |a| Ok(Call::TextUsage { account: a.text("account"), days: a.parsed("days")?.unwrap_or(USAGE_DAYS) })),
+    asks!("POST" "/api/v1/text/quota", "Set how many texts an account may have analysed in a day of UTC", &[], Some("SetTextQuota"), "TextQuota",
+        |a| Ok(Call::SetTextQuota { account: a.needed("account")?, texts_per_day: a.field("texts_per_day")?, bytes_per_day: a.field("bytes_per_day")? })),
     asks!("POST" "/api/v1/tokens/exchange", "Exchange the one-time token that is shown for a lasting one", &[], Some("Nothing"), "NewToken", |_| Ok(Call::ExchangeToken)),
 ];
+
+/// Of how many days it is told what was used, where nothing is said.
+pub const USAGE_DAYS: u32 = 31;
 
 /// How many days a token counts where nothing is said.
 pub const DAYS: u32 = 90;
@@ -200,7 +237,7 @@ fn filter(method: &str) -> MethodFilter {
 }
 
 /// Bounds what comes from one address, and counts what is answered.
-async fn count(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+async fn count(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
     let began = Instant::now();
     let method = match *request.method() {
         Method::GET => "GET",
@@ -210,11 +247,7 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
         _ => "other",
     };
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_string());
-    let admitted = match request.extensions().get::<Peer>() {
-        Some(Peer(address)) => app.admit(*address),
-        None => Err(internal("a request from nowhere")),
-    };
-    let mut response = match admitted {
+    let mut response = match admit(&app, route.as_deref(), &mut request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -226,12 +259,41 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
     response
 }
 
+/// Whether there is a turn for a request: of whoever sends texts, where that is known, else of its address.
+fn admit(app: &App, route: Option<&str>, request: &mut Request) -> Result<(), Error> {
+    if route.is_some_and(About::is_asked_at)
+        && let Some(client) = texts::known(app, request.headers())?
+    {
+        request.extensions_mut().insert(client);
+        return Ok(());
+    }
+    match request.extensions().get::<Peer>() {
+        Some(Peer(address)) => app.admit(*address),
+        None => Err(internal("a request from nowhere")),
+    }
+}
+
+/// Whoever shows a token: an account, or one that sends texts, which is then kept for [`texts::look`].
+async fn asker(app: &App, request: &mut Request, address: IpAddr) -> Result<Who, Error> {
+    if let Some(client) = request.extensions().get::<Arc<texts::Client>>() {
+        return Ok(client.who.clone());
+    }
+    let route = request.extensions().get::<MatchedPath>();
+    if !route.is_some_and(|path| About::is_asked_at(path.as_str())) {
+        return app.who(request.headers(), address).await;
+    }
+    let client = texts::look_up(app, request.headers(), address).await?;
+    let who = client.who.clone();
+    request.extensions_mut().insert(client);
+    Ok(who)
+}
+
 /// Lets those pass who show a token.
 async fn known_only(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
     let Some(Peer(address)) = request.extensions().get::<Peer>().copied() else {
         return internal("a request from nowhere").into_response();
     };
-    match app.who(request.headers(), address).await {
+    match asker(&app, &mut request, address).await {
         Ok(who) => {
             request.extensions_mut().insert(who);
             next.run(request).await
@@ -264,7 +326,7 @@ async fn respond(
     who: Option<Who>,
     request: Request,
 ) -> Result<Response<Body>, Error> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let who = match who {
         Some(who) => who,
         None if route.open => Who::Nobody,
@@ -278,18 +340,31 @@ async fn respond(
     }
     let path = matched(route.path, parts.uri.path())
         .ok_or_else(|| Error::usage("the path is not rightly encoded"))?;
-    let (json, body) = match route.takes {
-        Some(_) => (read_json(&app, &parts.headers, body).await?, Body::empty()),
-        None => (Value::Null, body),
+    let (json, body) = match (route.takes, route.does) {
+        (Some(_), Does::Asks(_)) => (read_json(&app, &parts.headers, body).await?, Body::empty()),
+        _ => (Value::Null, body),
     };
+    let client = parts.extensions.remove::<Arc<texts::Client>>();
     let (method, headers) = (parts.method, parts.headers);
-    let asked = Asked { who, method, headers, path, query, json, body };
+    let asked = Asked { who, method, headers, path, query, json, client, body };
     match route.does {
         Does::Runs(run) => run(app, asked).await,
         Does::Asks(call) => {
             let call = call(&asked)?;
             let who = asked.who;
-            let value = app.blocking(move |archive| answer(archive, &who, &call)).await?;
+            let (used, changes) = (matches!(call, Call::TextUsage { .. }), route.method != "GET");
+            let texts = app.clone();
+            let value = app.blocking(move |archive| {
+                if used {
+                    texts::write_down(&texts, archive);
+                }
+                answer(archive, &who, &call)
+            });
+            let value = value.await?;
+            if changes {
+                // What is known of who sends texts may hold no longer.
+                app.texts.clients.forget();
+            }
             Ok(json_response(route.status, &value))
         }
     }
@@ -315,26 +390,42 @@ fn matched(pattern: &'static str, path: &str) -> Option<HashMap<&'static str, Ve
     Some(named)
 }
 
-async fn read_json(app: &App, headers: &HeaderMap, body: Body) -> Result<Value, Error> {
+/// Refuses a body that is not said to be JSON.
+pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
     let is_json = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|kind| kind.split(';').next().is_some_and(|k| k.trim() == "application/json"));
-    if !is_json {
-        return Err(Error::usage("the body must be JSON: Content-Type: application/json"));
+    match is_json {
+        true => Ok(()),
+        false => Err(Error::usage("the body must be JSON: Content-Type: application/json")),
     }
-    let read = Limited::new(body, JSON_BYTES_MAX).collect();
-    let read = tokio::time::timeout(Duration::from_secs(JSON_SECONDS_MAX), read).await;
+}
+
+/// A body of so many bytes at most, which must be there in this time.
+pub(crate) async fn read_whole(
+    app: &App,
+    body: Body,
+    bytes_max: usize,
+    seconds_max: u64,
+) -> Result<Bytes, Error> {
+    let read = Limited::new(body, bytes_max).collect();
+    let read = tokio::time::timeout(Duration::from_secs(seconds_max), read).await;
     let read =
         read.map_err(|_| app.bound("body-time", Error::usage("the body did not come in time")))?;
-    let bytes: Bytes = match read {
-        Ok(read) => read.to_bytes(),
+    match read {
+        Ok(read) => Ok(read.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            let why = format!("a JSON body has at most {JSON_BYTES_MAX} bytes");
-            return Err(app.bound("body-bytes", Error::refused(Code::TooLarge, why)));
+            let why = format!("the body has at most {bytes_max} bytes");
+            Err(app.bound("body-bytes", Error::refused(Code::TooLarge, why)))
         }
-        Err(_) => return Err(Error::usage("the body ends early")),
-    };
+        Err(_) => Err(Error::usage("the body ends early")),
+    }
+}
+
+async fn read_json(app: &App, headers: &HeaderMap, body: Body) -> Result<Value, Error> {
+    expect_json(headers)?;
+    let bytes = read_whole(app, body, JSON_BYTES_MAX, JSON_SECONDS_MAX).await?;
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Error::usage(format!("the body is no JSON: {error}")))?;
     match value.is_object() {
@@ -375,6 +466,17 @@ impl Asked {
         let bad = |text: &String| Error::usage(format!("`{name}` cannot be `{text}`"));
         let word = |text: &String| serde_json::from_value(Value::String(text.clone()));
         self.query.get(name).map(|text| word(text).map_err(|_| bad(text))).transpose()
+    }
+
+    /// The number that stands in the path.
+    fn number(&self, name: &str) -> Result<u64, Error> {
+        let text = self.named(name)?;
+        text.parse().map_err(|_| Error::usage(format!("`{name}` is a number, not `{text}`")))
+    }
+
+    /// All that was posted.
+    fn whole<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(&self.json).map_err(|error| Error::usage(format!("the body: {error}")))
     }
 
     fn limit(&self) -> Result<u32, Error> {

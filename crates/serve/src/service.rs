@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::io::Patient;
 use crate::rate::Rate;
 use crate::routes::{Peer, router};
-use crate::{Error, spool};
+use crate::{Error, spool, texts};
 use axum::Router;
 use axum::body::Body;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -43,6 +43,8 @@ pub struct Limits {
     pub address: Rate,
     /// Requests from one address without a token that counts.
     pub stranger: Rate,
+    /// Calls about texts with one token; they count to none of the others.
+    pub texts: Rate,
     /// Bytes of one upload.
     pub upload_bytes_max: u64,
 }
@@ -54,6 +56,7 @@ impl Default for Limits {
             token: Rate { per_second: 100.0, burst: 500.0 },
             address: Rate { per_second: 200.0, burst: 1_000.0 },
             stranger: Rate { per_second: 1.0, burst: 30.0 },
+            texts: Rate { per_second: 20_000.0, burst: 40_000.0 },
             upload_bytes_max: 4 << 40,
         }
     }
@@ -126,6 +129,7 @@ impl Service {
                     scope.spawn(|| work(&self.archive, stop, progress, ended));
                 }
                 scope.spawn(|| sweep(&self.archive, stop));
+                scope.spawn(|| write_down(&app, &self.archive, stop));
             }
             let outcome = runtime.block_on(take(&app, listener, router));
             // Without connections there is nothing to work for.
@@ -156,6 +160,14 @@ fn work(
             tracing::error!(%error, "a worker failed, and begins again");
             pause(WORKER_PAUSE, stop);
         }
+    }
+}
+
+/// Writes down what accounts used of texts, until stopped, and once more then.
+fn write_down(app: &App, archive: &Archive, stop: &Stop) {
+    while !stop.stopped() {
+        pause(texts::WRITE_DOWN, stop);
+        texts::write_down(app, archive);
     }
 }
 

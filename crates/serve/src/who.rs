@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::permit::{Action, HOUSE, Scope, Whose, allows};
+use axum::http::{HeaderMap, header};
 use strongroom_intake::Code;
 use strongroom_record::{InstitutionId, Sha256, Time, json::bytes};
 use strongroom_registry::{Account, AccountState, Bearer, Role};
@@ -23,6 +24,18 @@ pub(crate) fn secret_hash(shown: &str) -> Option<Sha256> {
     let secret = shown.strip_prefix(TOKEN_PREFIX)?;
     let is_one = secret.len() == 2 * SECRET_BYTES && secret.bytes().all(|b| b.is_ascii_hexdigit());
     is_one.then(|| Sha256::of(shown.as_bytes()))
+}
+
+/// What is kept of the token that headers show.
+pub(crate) fn secret_of(headers: &HeaderMap) -> Result<Sha256, Error> {
+    let refused = |why: &str| Error::refused(Code::Unauthorized, why);
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.ok_or_else(|| refused("no token was shown"))?;
+    let token = match shown.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => return Err(refused("a token is shown as `Authorization: Bearer TOKEN`")),
+    };
+    secret_hash(token).ok_or_else(|| refused("this is no token"))
 }
 
 /// Who asks.
@@ -111,6 +124,15 @@ impl Who {
             Who::Local => Ok(()),
             Who::Nobody => Who::nobody(),
             Who::Account(caller) => self.check(caller, action, Whose::Others),
+        }
+    }
+
+    /// Refuses what the account that asks may not do to what is its own.
+    pub(crate) fn may_to_itself(&self, action: Action) -> Result<(), Error> {
+        match self {
+            Who::Local => Ok(()),
+            Who::Nobody => Who::nobody(),
+            Who::Account(caller) => self.check(caller, action, Whose::Own),
         }
     }
 

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &["spool"]),
     ("vault", &["record", "shard", "spool"]),
     ("intake", &["record", "digest", "bag", "registry", "vault"]),
-    ("serve", &["record", "digest", "bag", "registry", "vault", "intake"]),
+    ("serve", &["record", "digest", "bag", "text", "registry", "vault", "intake"]),
     (
         "strongroom",
         &[

@@ -77,6 +77,19 @@ pub struct Word {
     pub upos: &'static str,
 }
 
+impl Sentence {
+    /// Moves it, and its tokens, by so much: where it stands in a text of which only a part was looked at.
+    pub fn shift(&mut self, bytes: usize, chars: usize) {
+        let shift = |range: &mut Range<usize>, by| *range = range.start + by..range.end + by;
+        shift(&mut self.bytes, bytes);
+        shift(&mut self.chars, chars);
+        for token in &mut self.tokens {
+            shift(&mut token.bytes, bytes);
+            shift(&mut token.chars, chars);
+        }
+    }
+}
+
 /// What a text says of its subject.
 #[derive(Debug, Serialize)]
 pub struct Sentiment {

@@ -59,6 +59,11 @@ impl Language {
         }
     }
 
+    /// The codes of all languages, parted by spaces.
+    pub fn codes() -> String {
+        Language::ALL.map(Language::code).join(" ")
+    }
+
     /// The English name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -32,6 +32,7 @@ pub mod answer;
 mod binary;
 pub mod conllu;
 mod hash;
+pub mod item;
 pub mod language;
 mod language_code;
 pub mod model;

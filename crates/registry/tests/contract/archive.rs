@@ -236,3 +236,57 @@ pub(crate) async fn writers_are_certified_and_revoked_once(a: &Registry, b: &Reg
     }
     assert_eq!(b.event_head(world.institution).await.unwrap().sequence, 4);
 }
+
+async fn analyst(registry: &Registry) -> [u8; 16] {
+    let account = Account {
+        id: [7; 16],
+        institution: world(registry).await.institution,
+        name: "ann".into(),
+        role: Role::Observer.word().into(),
+        state: AccountState::Active.word().into(),
+        created: NOW,
+    };
+    assert!(registry.create_account(&account).await.unwrap());
+    account.id
+}
+
+pub(crate) async fn of_two_who_write_rules_one_is_told_to_look_again(a: &Registry, b: &Registry) {
+    let account = analyst(a).await;
+    assert_eq!(a.text_rules(account, None).await.unwrap(), Some(TextRules::default()));
+    assert_eq!(a.text_rules(account, Some(0)).await.unwrap(), None);
+    assert_eq!(a.set_text_rules(account, 1, "late").await.unwrap(), None, "there is none yet");
+    a.set_text_quota(account, TextQuota { texts_per_day: Some(3), bytes_per_day: None })
+        .await
+        .unwrap();
+
+    let (one, other) =
+        tokio::join!(a.set_text_rules(account, 0, "one"), b.set_text_rules(account, 0, "other"));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(one.is_some() != other.is_some(), "{one:?} {other:?}");
+    let book = Some(if one.is_some() { "one" } else { "other" }.to_owned());
+    assert_eq!(
+        b.text_rules(account, Some(0)).await.unwrap(),
+        Some(TextRules { revision: 1, book })
+    );
+    assert_eq!(b.set_text_rules(account, 1, "two").await.unwrap(), Some(2));
+    assert_eq!(a.text_rules(account, Some(2)).await.unwrap(), None);
+    let long = "x".repeat(TEXT_BOOK_BYTES_MAX + 1);
+    assert!(matches!(a.set_text_rules(account, 2, &long).await, Err(Error::TooLarge { .. })));
+    let quota = b.text_quota(account).await.unwrap();
+    assert_eq!(quota.texts_per_day, Some(3), "rules change no quota");
+}
+
+pub(crate) async fn what_accounts_use_adds_up(a: &Registry, b: &Registry) {
+    let account = analyst(a).await;
+    let used = |day, n: u64| (account, TextUsage { day, calls: 1, texts: n, bytes: 10 * n });
+    a.add_text_usage(&[used(1, 1), used(2, 2)]).await.unwrap();
+    b.add_text_usage(&[used(2, 3)]).await.unwrap();
+    let sum = TextUsage { day: 2, calls: 2, texts: 5, bytes: 50 };
+    assert_eq!(a.text_usage(account, 2).await.unwrap(), [sum]);
+    assert_eq!(a.text_usage(account, 0).await.unwrap(), [used(1, 1).1, sum]);
+    a.add_text_usage(&[used(TEXT_USAGE_DAYS + 1, 1)]).await.unwrap();
+    let kept = b.text_usage(account, 0).await.unwrap();
+    assert_eq!(kept.iter().map(|u| u.day).collect::<Vec<_>>(), [2, TEXT_USAGE_DAYS + 1]);
+    let nobody = a.add_text_usage(&[([9; 16], TextUsage::default())]).await;
+    assert!(nobody.is_err(), "an account that is not there");
+}

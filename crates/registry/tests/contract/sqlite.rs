@@ -39,6 +39,8 @@ contract! { archive:
     writers_are_certified_and_revoked_once
     the_nearest_policy_applies_and_is_told
     a_token_is_known_by_its_hash_while_it_counts
+    of_two_who_write_rules_one_is_told_to_look_again
+    what_accounts_use_adds_up
 }
 
 contract! { work:

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use strongroom_serve::{HEAD_BYTES_MAX, HEADERS_MAX, JSON_BYTES_MAX, Limits, Options, Rate};
 
 /// Sends these bytes, and reads what comes until the connection is closed.
-fn raw(address: SocketAddr, request: &[u8]) -> (u16, String) {
+pub(crate) fn raw(address: SocketAddr, request: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     // It may be refused, and closed, before all of it was sent.
     let _ = stream.write_all(request);

@@ -5,4 +5,5 @@ mod bad;
 mod records;
 mod schema;
 mod table;
+mod texts;
 mod world;

@@ -43,6 +43,7 @@ pub(crate) fn check(document: &Value, schema: &Value, value: &Value, at: &str) {
                     "null" => value.is_null(),
                     "string" => value.is_string(),
                     "boolean" => value.is_boolean(),
+                    "number" => value.is_number(),
                     "integer" => value.is_i64() || value.is_u64(),
                     "object" => value.is_object(),
                     "array" => value.is_array(),

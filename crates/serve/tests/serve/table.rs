@@ -25,6 +25,7 @@ const MATRIX: &[(Action, [&str; 5])] = &[
     (Action::Status,         ["----", "++++", "++++", "++++", "++++"]),
     (Action::Institutions,   ["++++", "++++", "++++", "++++", "++++"]),
     (Action::AddInstitution, ["----", "--++", "----", "----", "----"]),
+    (Action::Analyse,        ["++++", "++++", "++++", "++++", "----"]),
     (Action::OwnTokens,      ["++++", "++++", "++++", "++++", "++++"]),
 ];
 
@@ -70,6 +71,10 @@ fn asks(target: &Target) -> Vec<Ask> {
     let deposit = format!("?object={}/new", target.name);
     let account = json!({ "account": format!("{}/someone", target.name), "role": "observer" });
     let token = json!({ "account": spare, "name": "more", "days": 1, "scopes": "read" });
+    let post = |action, path, body: Value| ask(action, "POST", path, "", Some(body), "");
+    let text = |path| post(Action::Analyse, path, json!({ "text": "The garden is open." }));
+    let rule = json!({ "kind": "phrase", "text": "old mill", "score": 0.5 });
+    let book = json!({ "version": 1, "revision": 0, "next": 1, "rules": {} });
     vec![
         get(Action::Catalogue, "/api/v1/objects", &of, ""),
         get(Action::Catalogue, "/api/v1/objects/{object}", "", &object),
@@ -130,7 +135,27 @@ fn asks(target: &Target) -> Vec<Ask> {
             Some(json!({ "name": "mine", "days": 1 })),
             "",
         ),
+        text("/api/v1/text/analyze"),
+        text("/api/v1/text/language"),
+        text("/api/v1/text/tag"),
+        text("/api/v1/text/sentiment"),
+        get(Action::Analyse, "/api/v1/text/rules", "", ""),
+        get(Action::Analyse, "/api/v1/text/rules/book", "", ""),
+        get(Action::Analyse, "/api/v1/text/usage", "", ""),
+        post(Action::Analyse, "/api/v1/text/rules", rule),
+        post(Action::Analyse, "/api/v1/text/rules/commit", json!({})),
+        post(Action::Analyse, "/api/v1/text/rules/book", book),
+        ask(Action::Analyse, "DELETE", "/api/v1/text/rules/{id}", "", None, "0"),
+        get(Action::Accounts, "/api/v1/text/usage", &format!("?account={}/spare", target.name), ""),
+        post(Action::ManageAccounts, "/api/v1/text/quota", json!({ "account": spare })),
     ]
+}
+
+/// Whether what was asked may be done: that work has ended, that an account is there, or that a rule is not, is for
+/// those to know who may.
+fn may(ask: &Ask, answer: &Answer) -> bool {
+    let no_rule = ask.path == "/api/v1/text/rules/{id}" && answer.status == 404;
+    matches!(answer.status, 200..=299 | 409) || no_rule
 }
 
 /// Routes that want a token and no right: who one is, and what only a one-time token may.
@@ -192,8 +217,7 @@ fn each_role_may_what_the_table_says_and_nothing_else() {
                 let account = format!("{}/{role}", PLACES[own]);
                 for ask in asks(target).iter().filter(|ask| ask.action == *action) {
                     let answer = send(&served, Some(served.token(&account)), ask);
-                    // That work has ended, or an account is there, is for those to know who may.
-                    let may = matches!(answer.status, 200..=299 | 409);
+                    let may = may(ask, &answer);
                     let refused = answer.status == 403 && answer.json()["code"] == "forbidden";
                     if may == refused || may != (cells[cell] == '+') {
                         wrong.push(format!(
@@ -291,9 +315,8 @@ fn a_token_is_good_for_its_scopes_alone() {
             let widens = ask.path == "/api/v1/tokens"
                 && ask.body.as_ref().is_some_and(|body| body["scopes"] == "read");
             let expected = *scope == needed && !widens;
-            let may = matches!(answer.status, 200..=299 | 409);
             assert_eq!(
-                (may, answer.status == 403),
+                (may(&ask, &answer), answer.status == 403),
                 (expected, !expected),
                 "{}: {} {}: {}",
                 scope.word(),

@@ -148,7 +148,8 @@ impl World {
 /// Served with no bounds that a test could meet.
 pub(crate) fn unbounded(workers: usize) -> Options {
     let all = Rate { per_second: 1e6, burst: 1e6 };
-    let limits = Limits { token: all, address: all, stranger: all, ..Limits::default() };
+    let limits =
+        Limits { token: all, address: all, stranger: all, texts: all, ..Limits::default() };
     Options { workers, limits }
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct Create {
     /// What people call it
     #[arg(long, default_value = "token")]
     name: String,
-    /// What it may be used for, of read, deposit, restore, work, admin [default: all]
+    /// What it may be used for, of read, deposit, restore, work, text, admin [default: all]
     #[arg(long, value_delimiter = ',', value_name = "SCOPE")]
     scope: Vec<String>,
     /// How many days it counts

@@ -6,6 +6,7 @@
 
 mod breaks;
 mod gaps;
+mod pieces;
 mod scan;
 mod several;
 pub mod train;
@@ -16,6 +17,7 @@ use crate::word::lower;
 use crate::{Language, hash};
 use breaks::{Glimpse, SoFar};
 use gaps::{Chunk, Longest};
+pub use pieces::piece_end;
 use scan::{Atom, Scan, kind};
 use several::{Answer, Around, Several};
 use std::ops::Range;

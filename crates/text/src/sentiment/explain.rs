@@ -51,12 +51,7 @@ impl Analyser {
         let mut reasons = Vec::new();
         for passage in passages(text).take(PASSAGES_MAX) {
             let scanned = &mut scratch.scanned;
-            scanned.read(
-                &text[passage.clone()],
-                passage.start,
-                self.language,
-                &self.tables.lexicon,
-            );
+            self.scan(text, &passage, scanned);
             self.reasons(rules, scanned, &mut reasons);
         }
         reasons.sort_by(|a, b| {
@@ -72,12 +67,7 @@ impl Analyser {
         let mut clause = Scanned::default();
         for passage in passages(text).take(PASSAGES_MAX) {
             let scanned = &mut scratch.scanned;
-            scanned.read(
-                &text[passage.clone()],
-                passage.start,
-                self.language,
-                &self.tables.lexicon,
-            );
+            self.scan(text, &passage, scanned);
             for tokens in clauses(scanned) {
                 clause.chars.clone_from(&scanned.chars);
                 clause.tokens.clear();

@@ -150,12 +150,7 @@ impl Analyser {
         let mut sums = [0.0; LABELS];
         let mut words = 0.0;
         for passage in passages(text) {
-            scratch.scanned.read(
-                &text[passage.clone()],
-                passage.start,
-                self.language,
-                &self.tables.lexicon,
-            );
+            self.scan(text, &passage, &mut scratch.scanned);
             let weight = (scratch.scanned.tokens.len() as f32).max(1.0);
             let shares = self.shares(rules, &mut scratch.scanned);
             sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += weight * share);
@@ -190,16 +185,17 @@ impl Analyser {
         shares.map(|share| share / all)
     }
 
+    /// Reads a passage of a text.
+    fn scan(&self, text: &str, passage: &std::ops::Range<usize>, scanned: &mut Scanned) {
+        let words = &self.tables.lexicon;
+        scanned.read(&text[passage.clone()], passage.start, self.language, words);
+    }
+
     /// Shows all features of a text's first passage to `sink`: for training.
     pub fn features(&self, text: &str, scratch: &mut Scratch, sink: &mut impl Sink) {
         if let Some(passage) = passages(text).next() {
             let scanned = &mut scratch.scanned;
-            scanned.read(
-                &text[passage.clone()],
-                passage.start,
-                self.language,
-                &self.tables.lexicon,
-            );
+            self.scan(text, &passage, scanned);
             features(scanned, sink);
         }
     }

@@ -1,5 +1,7 @@
 //! `text`: what language texts are in, their sentences and words, and how they speak.
 
+mod bench;
+
 use super::Context;
 use crate::errors::{Answer, Failure};
 use crate::output;
@@ -8,10 +10,12 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use strongroom_serve::Call;
 use strongroom_text::answer::{self, Desk, TEXT_BYTES_MAX, Wants};
 use strongroom_text::parallel::in_order;
+use strongroom_text::segment::piece_end;
 use strongroom_text::sentiment::rules::{BOOK_BYTES_MAX, Book, Kind, Matcher, Rule};
-use strongroom_text::{Language, analysis, conllu, language, models, sentiment};
+use strongroom_text::{Language, analysis, conllu, item, language, models, sentiment};
 
 /// A larger text is cut behind a line of about this many bytes.
 const PART_BYTES: usize = 256 << 10;
@@ -32,8 +36,14 @@ pub(crate) enum Text {
     Batch(Batch),
     /// Keep rules of one's own for sentiment in a file
     Rules(Rules),
+    /// Show what an account used of a server's text calls
+    Usage(Usage),
+    /// Set how many texts an account may have analysed in a day of UTC
+    Quota(Quota),
     /// List the models that are built in, from what they were made, and under what licences
     Models,
+    /// Measure texts a second on this machine, by the library and through HTTP
+    Bench(bench::BenchArgs),
 }
 
 #[derive(Args)]
@@ -140,6 +150,27 @@ enum Change {
     Commit,
 }
 
+#[derive(Args)]
+pub(crate) struct Usage {
+    /// INSTITUTION/NAME [default: at a server, the account whose token is shown]
+    account: Option<String>,
+    /// Of how many days
+    #[arg(long, default_value_t = strongroom_serve::USAGE_DAYS)]
+    days: u32,
+}
+
+#[derive(Args)]
+pub(crate) struct Quota {
+    /// INSTITUTION/NAME
+    account: String,
+    /// Texts a day [default: as many as it likes]
+    #[arg(long, value_name = "TEXTS")]
+    texts: Option<u64>,
+    /// Bytes a day of the calls that bring them [default: as many as it likes]
+    #[arg(long, value_name = "BYTES")]
+    bytes: Option<u64>,
+}
+
 pub(crate) fn run(cx: &Context, args: Text) -> Result<Answer, Failure> {
     match args {
         Text::Analyze(Analyze { input, rules }) => {
@@ -158,7 +189,10 @@ pub(crate) fn run(cx: &Context, args: Text) -> Result<Answer, Failure> {
         Text::Sentiment(args) => sentiments(cx, &args),
         Text::Batch(args) => batch(&args),
         Text::Rules(args) => rules(cx, args),
+        Text::Usage(args) => usage(cx, args),
+        Text::Quota(args) => quota(cx, args),
         Text::Models => list_models(cx),
+        Text::Bench(args) => bench::run(cx, &args),
     }
 }
 
@@ -180,6 +214,17 @@ impl Input {
             Ok((name, reader))
         });
         stdin.into_iter().chain(files)
+    }
+
+    /// What `cut` makes of each of them, one after the other.
+    fn each<T: 'static, I: Iterator<Item = Result<T, Failure>> + 'static>(
+        &self,
+        cut: impl Fn(String, Box<dyn BufRead>) -> I,
+    ) -> impl Iterator<Item = Result<T, Failure>> {
+        self.readers().flat_map(move |opened| match opened {
+            Ok((name, reader)) => Box::new(cut(name, reader)) as Box<dyn Iterator<Item = _>>,
+            Err(failure) => Box::new(std::iter::once(Err(failure))),
+        })
     }
 
     /// Whole texts, one a file.
@@ -207,11 +252,11 @@ fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
     })
 }
 
-/// Lines, each bounded as a text is.
-fn lines(
+/// Lines, each bounded as a text is, with their numbers.
+fn numbered(
     name: String,
     mut reader: Box<dyn BufRead>,
-) -> impl Iterator<Item = Result<String, Failure>> {
+) -> impl Iterator<Item = Result<(u64, Vec<u8>), Failure>> {
     let (mut number, mut failed) = (0u64, false);
     std::iter::from_fn(move || {
         if failed {
@@ -230,7 +275,7 @@ fn lines(
                 while matches!(line.last(), Some(b'\n' | b'\r')) {
                     line.pop();
                 }
-                utf8(&format!("line {number} of {name}"), line)
+                Ok((number, line))
             }
             Err(error) => Err(Failure::io(&name, &error)),
         };
@@ -239,10 +284,18 @@ fn lines(
     })
 }
 
+/// Lines of text.
+fn lines(name: String, reader: Box<dyn BufRead>) -> impl Iterator<Item = Result<String, Failure>> {
+    numbered(name.clone(), reader).map(move |line| {
+        let (number, line) = line?;
+        utf8(&format!("line {number} of {name}"), line)
+    })
+}
+
 /// Works on items on all cores, and prints what comes of each, in order.
-fn print_in_order<T: Send>(
+fn print_in_order<T: Send, R: AsRef<[u8]> + Send>(
     items: impl Iterator<Item = Result<T, Failure>>,
-    work: impl Fn(&mut Desk, T) -> String + Sync,
+    work: impl Fn(&mut Desk, T) -> R + Sync,
 ) -> Result<Answer, Failure> {
     let (mut failed, mut done, mut told) = (None, 0u64, Instant::now());
     // Who looks on sees how far it is; a file of messages needs one line, at the end.
@@ -263,7 +316,7 @@ fn print_in_order<T: Send>(
             (told, shown) = (Instant::now(), true);
             eprint!("\r{} done", output::count(done, "text"));
         }
-        unwritten = out.write_all(text.as_bytes()).err();
+        unwritten = out.write_all(text.as_ref()).err();
         unwritten.is_none()
     });
     if shown {
@@ -331,14 +384,7 @@ fn lines_of(answer: &answer::Answer, text: &str) -> String {
 
 fn languages(cx: &Context, args: &Languages) -> Result<Answer, Failure> {
     if args.lines {
-        let all = args.input.readers().flat_map(|opened| {
-            let lines: Box<dyn Iterator<Item = Result<String, Failure>>> = match opened {
-                Ok((name, reader)) => Box::new(lines(name, reader)),
-                Err(failure) => Box::new(std::iter::once(Err(failure))),
-            };
-            lines
-        });
-        return print_in_order(all, |_, line: String| {
+        return print_in_order(args.input.each(lines), |_, line: String| {
             let code = language::detect(&line).language.map_or("unknown", Language::code);
             format!("{code}\n")
         });
@@ -382,19 +428,8 @@ fn parts(
             over = true;
             return Some(Err(Failure::io(&name, &error)));
         }
-        let cut = match rest.len() < PART_BYTES {
-            true => {
-                over = true;
-                rest.len()
-            }
-            false => {
-                let behind = |byte: u8| rest.iter().rposition(|b| *b == byte).map(|at| at + 1);
-                let whole = |at: usize| {
-                    (0..4).map(|n| at - n).find(|at| rest.get(*at).is_none_or(|b| b & 0xc0 != 0x80))
-                };
-                behind(b'\n').or_else(|| behind(b' ')).or_else(|| whole(rest.len() - 1))?
-            }
-        };
+        over = rest.len() < PART_BYTES;
+        let cut = if over { rest.len() } else { piece_end(&rest, PART_BYTES - 1) };
         if cut == 0 {
             return None;
         }
@@ -416,15 +451,8 @@ fn tag(cx: &Context, args: &Tag) -> Result<Answer, Failure> {
         let wants = Wants { language: args.input.language, tags: true, ..Wants::default() };
         return each_text(cx, &args.input, &wants, lines_of);
     }
-    let all = args.input.readers().flat_map(|opened| {
-        let parts: Box<dyn Iterator<Item = Result<String, Failure>>> = match opened {
-            Ok((name, reader)) => Box::new(parts(name, reader)),
-            Err(failure) => Box::new(std::iter::once(Err(failure))),
-        };
-        parts
-    });
     let given = args.input.language;
-    print_in_order(all, move |_, part: String| {
+    print_in_order(args.input.each(parts), move |_, part: String| {
         let Some(language) = given.or_else(|| language::detect(&part).language) else {
             return String::new();
         };
@@ -481,14 +509,7 @@ fn sentiments(cx: &Context, args: &Sentiments) -> Result<Answer, Failure> {
     if !args.lines {
         return each_text(cx, &args.input, &wants, lines_of);
     }
-    let all = args.input.readers().flat_map(|opened| {
-        let lines: Box<dyn Iterator<Item = Result<String, Failure>>> = match opened {
-            Ok((name, reader)) => Box::new(lines(name, reader)),
-            Err(failure) => Box::new(std::iter::once(Err(failure))),
-        };
-        lines
-    });
-    print_in_order(all, move |desk, line: String| {
+    print_in_order(args.input.each(lines), move |desk, line: String| {
         let answer = answer::answer(&line, &wants, desk);
         // Whatever it is in, a line has a label.
         let label = answer.sentiment.map_or(sentiment::Label::Neutral.name(), |s| s.label);
@@ -505,37 +526,12 @@ fn batch(args: &Batch) -> Result<Answer, Failure> {
         because: args.because,
         rules: matchers.as_deref(),
     };
-    let all = args.input.readers().flat_map(|opened| {
-        let lines: Box<dyn Iterator<Item = Result<String, Failure>>> = match opened {
-            Ok((name, reader)) => Box::new(lines(name, reader)),
-            Err(failure) => Box::new(std::iter::once(Err(failure))),
-        };
-        lines
-    });
-    print_in_order(all, move |desk, line: String| format!("{}\n", answer_line(&line, &wants, desk)))
-}
-
-/// What there is to say to a line of JSON. One that is none spoils nothing else.
-fn answer_line(line: &str, wants: &Wants<'_>, desk: &mut Desk) -> Value {
-    let asked: Value = match serde_json::from_str(line) {
-        Ok(asked) => asked,
-        Err(error) => return json!({ "error": format!("this is no JSON: {error}") }),
-    };
-    let id = asked["id"].clone();
-    let Some(text) = asked["text"].as_str() else {
-        return json!({ "id": id, "error": "there is no \"text\", or it is no text" });
-    };
-    let given = match asked["language"].as_str().map(Language::parse) {
-        Some(None) => {
-            return json!({ "id": id, "error": "this language is not known here", "language": asked["language"] });
-        }
-        Some(given) => given,
-        None => None,
-    };
-    let wants = Wants { language: given.or(wants.language), ..*wants };
-    let mut json = serde_json::to_value(answer::answer(text, &wants, desk)).unwrap_or_default();
-    json["id"] = id;
-    json
+    print_in_order(args.input.each(numbered), move |desk, (_, line): (u64, Vec<u8>)| {
+        let mut out = Vec::with_capacity(4 * line.len());
+        item::answer(&line, &wants, desk, &mut out);
+        out.push(b'\n');
+        out
+    })
 }
 
 fn matchers(file: Option<&Path>) -> Result<Option<Vec<Matcher>>, Failure> {
@@ -603,6 +599,37 @@ fn rules(cx: &Context, args: Rules) -> Result<Answer, Failure> {
     Ok(Answer::Yes)
 }
 
+fn usage(cx: &Context, args: Usage) -> Result<Answer, Failure> {
+    let days = cx.desk()?.all(&Call::TextUsage { account: args.account, days: args.days })?;
+    let head = ["day", "calls", "texts", "bytes"];
+    let row = |day: Value| {
+        let counts = ["calls", "texts", "bytes"].map(|name| day[name].to_string());
+        let cells = std::iter::once(named(&day, "day")).chain(counts).collect();
+        (day, cells)
+    };
+    cx.out.table(&head, days.into_iter().map(row))?;
+    Ok(Answer::Yes)
+}
+
+fn quota(cx: &Context, args: Quota) -> Result<Answer, Failure> {
+    let Quota { account, texts: texts_per_day, bytes: bytes_per_day } = args;
+    let set = cx.desk()?.ask(&Call::SetTextQuota { account, texts_per_day, bytes_per_day })?;
+    let most = |name: &str, what: &str| {
+        let max = set["quota"][name].as_u64();
+        max.map_or(format!("any number of {what}"), |max| {
+            output::count(max, what.trim_end_matches('s'))
+        })
+    };
+    let (texts, bytes) = (most("texts_per_day", "texts"), most("bytes_per_day", "bytes"));
+    cx.out.value(&set, format_args!("{}: {texts}, {bytes} a day", named(&set, "account")))?;
+    Ok(Answer::Yes)
+}
+
+/// The text of a field.
+fn named(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
 fn list_models(cx: &Context) -> Result<Answer, Failure> {
     let mut all = Vec::new();
     for (kind, language, size, card) in models::cards().map_err(Failure::internal)? {
@@ -642,10 +669,8 @@ fn list_models(cx: &Context) -> Result<Answer, Failure> {
 }
 
 fn code(text: &str) -> Result<Language, String> {
-    Language::parse(text).ok_or_else(|| {
-        let codes: Vec<&str> = Language::ALL.into_iter().map(Language::code).collect();
-        format!("{text:?} is not known here; one of {}", codes.join(" "))
-    })
+    Language::parse(text)
+        .ok_or_else(|| format!("{text:?} is not known here; one of {}", Language::codes()))
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
