@@ -118,7 +118,8 @@ impl World {
         let segment = files["items"][0]["extents"][0][0].as_str().unwrap().to_string();
 
         let all = Rate { per_second: 1e9, burst: 1e9 };
-        let limits = Limits { token: all, address: all, stranger: all, ..Limits::default() };
+        let limits =
+            Limits { token: all, address: all, stranger: all, texts: all, ..Limits::default() };
         let options = strongroom_serve::Options { workers: 0, limits };
         World {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
@@ -269,6 +270,10 @@ fn bodies() -> Vec<Value> {
         json!({ "account": "local/someone", "role": "observer" }),
         json!({ "state": "active" }),
         json!({ "account": "local/spare", "name": "more", "days": 1, "scopes": "read work" }),
+        json!({ "text": "The mill isn't good.", "id": 1, "language": "en", "because": true }),
+        json!({ "kind": "phrase", "text": "old mill", "score": 0.5, "language": "en" }),
+        json!({ "version": 1, "revision": 1, "next": 2, "rules": { "1": { "kind": "prefix", "text": "mil", "score": -1 } } }),
+        json!({ "account": "local/spare", "texts_per_day": 1, "bytes_per_day": null }),
     ]
 }
 
@@ -288,6 +293,7 @@ pub(crate) fn first() -> Vec<(&'static str, String, Vec<u8>)> {
             ("policy", "copies%3D2"),
             ("accept_degraded", "true"),
             ("origin", "a%20box"),
+            ("days", "3"),
         ];
         let asked = operation["parameters"].as_array().unwrap().iter();
         let asked = asked.filter(|parameter| parameter["in"] == "query").filter_map(|parameter| {
@@ -309,7 +315,12 @@ pub(crate) fn first() -> Vec<(&'static str, String, Vec<u8>)> {
                 "AddInstitution" => 2,
                 "AddAccount" => 3,
                 "SetAccount" => 4,
-                _ => 5,
+                "CreateToken" => 5,
+                "Texts" => 6,
+                "TextRule" => 7,
+                "TextBook" => 8,
+                "SetTextQuota" => 9,
+                _ => 2,
             };
             input.extend_from_slice(bodies()[body].to_string().as_bytes());
         } else if operation.get("requestBody").is_some() {
@@ -357,6 +368,16 @@ pub(crate) fn first() -> Vec<(&'static str, String, Vec<u8>)> {
         all.push(("api-body", name.into(), body.to_string().into_bytes()));
     }
     all.push(("api-body", "whole".into(), Value::from(whole).to_string().into_bytes()));
+    for (number, body) in bodies().into_iter().enumerate().skip(6) {
+        all.push(("api-body", format!("text-{number}"), body.to_string().into_bytes()));
+    }
+    // More than is answered in one go.
+    let many =
+        vec![json!("A mill. Eine Mühle."), json!({ "id": 2, "text": "x".repeat(1000) }), json!(3)];
+    let many: Vec<_> = many.into_iter().cycle().take(60).collect();
+    all.push(("api-body", "texts".into(), json!({ "texts": many }).to_string().into_bytes()));
+    let large = "The mill is old. ".repeat(4500);
+    all.push(("api-body", "large-text".into(), json!({ "text": large }).to_string().into_bytes()));
     all.push(("api-body", "deep".into(), "[".repeat(200).into_bytes()));
     all
 }

@@ -9,7 +9,6 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -138,11 +137,9 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|e| Failure::io("the server", &e))?;
-        let mut line = String::new();
-        if let Some(out) = child.stdout.take() {
-            BufReader::new(out).read_line(&mut line).map_err(|e| Failure::io("the server", &e))?;
-        }
-        let told: Value = serde_json::from_str(&line).unwrap_or_default();
+        let told = child.stdout.take().map(serde_json::Deserializer::from_reader);
+        let told = told.and_then(|json| json.into_iter().next()?.ok());
+        let told: Value = told.unwrap_or_default();
         let text = |name: &str| told[name].as_str().map(str::to_owned);
         let address = text("url").and_then(|url| Some(url.strip_prefix("http://")?.to_owned()));
         let (Some(address), Some(once)) = (address, text("one_time_token")) else {
