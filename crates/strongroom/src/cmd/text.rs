@@ -150,6 +150,7 @@ pub(crate) fn run(cx: &Context, args: Text) -> Result<Answer, Failure> {
                 sentiment: true,
                 because: true,
                 rules: matchers.as_deref(),
+                ..Wants::default()
             };
             each_text(cx, &input, &wants, lines_of)
         }
@@ -504,6 +505,7 @@ fn batch(args: &Batch) -> Result<Answer, Failure> {
         sentiment: true,
         because: args.because,
         rules: matchers.as_deref(),
+        ..Wants::default()
     };
     let all = args.input.readers().flat_map(|opened| {
         let lines: Box<dyn Iterator<Item = Result<String, Failure>>> = match opened {
