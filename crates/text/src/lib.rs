@@ -1,4 +1,5 @@
-//! Text analysis in ten languages: language, sentences, words, parts of speech, sentiment.
+//! Text analysis in ten languages: language, sentences, words, parts of speech, sentiment, themes, topics; besides,
+//! rules that tell texts apart, and the main text of pages of the web.
 //!
 //! Everything is a pure function over a text and the models that are built in. Offsets always tell where
 //! something stands in the text as it was given.

@@ -361,10 +361,15 @@ fn phrases(words: &[Word], language: Language) -> Phrases {
 /// International Journal on Digital Libraries 3, 2000) treat what is nested.
 fn whole(phrases: Phrases) -> impl Iterator<Item = Vec<Range<usize>>> {
     let mut nested = BTreeSet::new();
+    let within = |parts: &[Range<usize>], places: &[Range<usize>]| {
+        let mut pairs = parts.iter().zip(places);
+        parts.len() == places.len()
+            && pairs.all(|(part, place)| place.start <= part.start && part.end <= place.end)
+    };
     for (terms, places) in &phrases {
         for length in 1..terms.len() {
             for part in terms.windows(length) {
-                if phrases.get(part).is_some_and(|all| all.len() == places.len()) {
+                if phrases.get(part).is_some_and(|parts| within(parts, places)) {
                     nested.insert(part.to_vec());
                 }
             }
@@ -522,6 +527,13 @@ mod tests {
         assert_eq!((themes[0].lemma.as_str(), themes[0].count), ("ticket price", 3));
         assert_eq!(themes[0].text, "ticket price");
         assert_eq!(&text[themes[0].occurrences[0].bytes.clone()], "Ticket prices");
+    }
+
+    #[test]
+    fn what_stands_alone_elsewhere_is_a_theme() {
+        let text = "The battery life is great. The old battery life span is short.";
+        let themes = lemmas(text, Language::En);
+        assert_eq!(themes, ["battery life", "old battery life span"]);
     }
 
     #[test]
