@@ -44,6 +44,8 @@ use std::ops::Range;
 pub const HTML_BYTES_MAX: usize = 10 << 20;
 /// Blocks that are read of a page at most; what comes after them is left out, and [`Clean::cut`] says so.
 pub const BLOCKS_MAX: usize = 100_000;
+/// How many times longer a page may be in UTF-8 than in its charset: a byte becomes three at most.
+const DECODED_TIMES: usize = 3;
 /// Bytes in which a charset is looked for, as in the HTML standard.
 const CHARSET_BYTES: usize = 1024;
 /// `<main>` and `<article>` are heeded where they hold this share of the words outside of menus and the like.
@@ -185,10 +187,9 @@ fn meta_charset(bytes: &[u8]) -> Option<String> {
 /// The text of a page.
 ///
 /// # Errors
-/// Where the page is longer than [`HTML_BYTES_MAX`].
+/// Where the page is longer than one of [`HTML_BYTES_MAX`] can be once it is decoded: three times that.
 pub fn clean(html: &str, keep: Keep) -> Result<Clean, Error> {
-    // What was decoded from another charset may be longer than what came.
-    if html.len() > 3 * HTML_BYTES_MAX {
+    if html.len() > DECODED_TIMES * HTML_BYTES_MAX {
         return Err(Error::Length { bytes: html.len() });
     }
     let page = blocks::read(html);
