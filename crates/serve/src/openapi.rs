@@ -79,6 +79,9 @@ fn operation(route: &Route) -> Value {
             "content": { "application/json": { "schema": reference(takes) } },
         });
     }
+    if route.gives == "Page" {
+        operation["requestBody"] = json!({ "required": true, "content": { "text/html": {} } });
+    }
     if route.path.ends_with("/deposits") {
         operation["requestBody"] = json!({
             "required": true,
@@ -126,21 +129,34 @@ fn object(fields: &[(&str, &str)]) -> Value {
 /// Schemas of what concerns texts.
 #[rustfmt::skip]
 fn texts() -> Value {
+    let place: &[(&str, &str)] = &[("bytes", "Place"), ("chars", "Place")];
+    let said: &[(&str, &str)] = &[("label", "string"), ("score", "number"), ("confidence", "number")];
+    let found: &[(&str, &str)] = &[
+        ("-id", "any"), ("-language", "string?"), ("-confidence", "number"), ("-sentences", "[Sentence]"), ("-sentiment", "Sentiment"),
+        ("-chunks", "[Chunk]"), ("-themes", "[Theme]"), ("-topics", "[Toward]"), ("-matches", "[Match]"),
+    ];
     json!({
-        "Texts": object(&[("-text", "string"), ("-id", "any"), ("-language", "string?"), ("-because", "boolean"), ("-texts", "array")]),
-        "TextAnswer": object(&[
-            ("-id", "any"), ("-language", "string?"), ("-confidence", "number"), ("-sentences", "[Sentence]"), ("-sentiment", "Sentiment"),
-            ("-items", "[TextItem]"),
+        "Texts": object(&[
+            ("-text", "string"), ("-id", "any"), ("-language", "string?"), ("-texts", "array"), ("-because", "boolean"), ("-chunks", "boolean"),
+            ("-themes", "boolean"), ("-topics", "[Topic]"), ("-filters", "array"),
         ]),
-        "TextItem": object(&[
-            ("-id", "any"), ("-language", "string?"), ("-confidence", "number"), ("-sentences", "[Sentence]"), ("-sentiment", "Sentiment"),
-            ("-error", "string"),
-        ]),
+        "Topic": object(&[("name", "string"), ("words", "[TopicWord]")]),
+        "TopicWord": object(&[("kind", "string"), ("text", "string")]),
+        "TextAnswer": object(&[found, &[("-items", "[TextItem]")]].concat()),
+        "TextItem": object(&[found, &[("-error", "string")]].concat()),
+        "Chunk": object(&[place, said, &[("text", "string")]].concat()),
+        "Theme": object(&[("text", "string"), ("lemma", "string"), ("score", "number"), ("count", "integer"), ("occurrences", "[Places]"), ("sentiment", "Sentiment")]),
+        "Toward": object(&[said, &[("topic", "string"), ("count", "integer"), ("occurrences", "[Occurrence]")]].concat()),
+        "Occurrence": object(&[place, said].concat()),
+        "Match": object(&[("matched", "boolean"), ("ranges", "[Places]"), ("count", "integer")]),
+        "Page": object(&[("-title", "string"), ("-language", "string"), ("text", "string"), ("blocks", "[Block]"), ("-cut", "boolean")]),
+        "Block": object(&[("bytes", "Place"), ("html", "Place"), ("kind", "string")]),
+        "Places": object(place),
         "Place": object(&[("start", "integer"), ("end", "integer")]),
-        "Sentence": object(&[("bytes", "Place"), ("chars", "Place"), ("tokens", "[WordToken]")]),
+        "Sentence": object(&[("bytes", "Place"), ("chars", "Place"), ("tokens", "[WordToken]"), ("-sentiment", "Sentiment")]),
         "WordToken": object(&[("bytes", "Place"), ("chars", "Place"), ("words", "[Word]")]),
         "Word": object(&[("form", "string"), ("-lemma", "string"), ("upos", "string")]),
-        "Sentiment": object(&[("label", "string"), ("score", "number"), ("confidence", "number"), ("-because", "[Reason]")]),
+        "Sentiment": object(&[said, &[("-because", "[Reason]")]].concat()),
         "Reason": object(&[("text", "string"), ("bytes", "Place"), ("effect", "number")]),
         "TextRule": object(&[("kind", "string"), ("text", "string"), ("score", "number"), ("-language", "string?")]),
         "KeptTextRule": object(&[("id", "integer"), ("kind", "string"), ("text", "string"), ("score", "number"), ("language", "string?")]),

@@ -12,6 +12,8 @@
 
 #[path = "fuzz/api.rs"]
 mod api;
+#[path = "fuzz/clean.rs"]
+mod clean;
 #[path = "fuzz/sentiment.rs"]
 mod sentiment;
 #[path = "fuzz/text.rs"]
@@ -51,6 +53,8 @@ const TARGETS: &[Target] = &[
     Target { name: "text-language", run: sentiment::language, mend: nothing, bytes_max: 4 << 10 },
     Target { name: "text-sentiment", run: sentiment::sentiment, mend: nothing, bytes_max: 2 << 10 },
     Target { name: "text-rules", run: sentiment::rules, mend: nothing, bytes_max: 4 << 10 },
+    Target { name: "text-filter", run: clean::filter, mend: nothing, bytes_max: 4 << 10 },
+    Target { name: "text-html", run: clean::page, mend: nothing, bytes_max: 16 << 10 },
     Target { name: "wire-hello", run: wire::handshake, mend: nothing, bytes_max: 8 << 10 },
     Target { name: "wire-frames", run: wire::frames, mend: nothing, bytes_max: 8 << 10 },
     Target { name: "wire-words", run: wire::words, mend: nothing, bytes_max: 8 << 10 },
@@ -336,6 +340,7 @@ fn write_corpus(root: &Path) -> ExitCode {
     }
     put("journal", "lines", &lines);
     let texts = text::first_inputs().into_iter().chain(sentiment::first_inputs());
+    let texts = texts.chain(clean::first_inputs());
     texts.for_each(|(target, name, bytes)| put(target, name, &bytes));
     let [of_client, of_server] = wire::first_words();
     put("wire-hello", "client", &of_client);

@@ -5,7 +5,11 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::analysis::{Analysis, Scratch};
+use crate::filter::{Filters, Found};
+use crate::places::{Place, Places};
 use crate::sentiment::rules::{Lemma, Matcher, Ruling};
+use crate::themes::{self, Theme};
+use crate::topics::{self, Topics, Toward};
 use crate::{Language, Upos, language, models, sentiment};
 
 /// Bytes of one text at most; a longer one is cut by whoever has it.
@@ -20,10 +24,18 @@ pub struct Wants<'a> {
     pub language: Option<Language>,
     /// Sentences, tokens, words with part of speech and lemma.
     pub tags: bool,
-    /// What the text says of its subject.
+    /// What the text says of its subject; with `tags`, what each sentence says, too.
     pub sentiment: bool,
     /// Why: the parts with an effect.
     pub because: bool,
+    /// The phrases that speak for or against.
+    pub chunks: bool,
+    /// What the text is about.
+    pub themes: bool,
+    /// What is said of these, by [`Language::index`].
+    pub topics: Option<&'a [Topics]>,
+    /// Rules of which it is told whether they match.
+    pub filters: Option<&'a Filters>,
     /// An account's rules, by [`Language::index`].
     pub rules: Option<&'a [Matcher]>,
 }
@@ -41,6 +53,19 @@ pub struct Answer {
     /// What the text says of its subject; `None` likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentiment: Option<Sentiment>,
+    /// The phrases that speak for or against, in order; `None` likewise. Those of the first
+    /// [`PASSAGES_MAX`](sentiment::explain::PASSAGES_MAX) passages of about 400 bytes are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<Vec<Chunk>>,
+    /// What the text is about, the best first; `None` likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub themes: Option<Vec<Theme>>,
+    /// What is said of the topics that occur; `None` likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<Vec<Toward>>,
+    /// What was found of each rule, in whatever language the text is; `None` where nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matches: Option<Vec<Found>>,
 }
 
 /// A sentence.
@@ -52,6 +77,9 @@ pub struct Sentence {
     pub chars: Range<usize>,
     /// Its tokens.
     pub tokens: Vec<Token>,
+    /// What it says, judged alone; `None` where nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentiment: Option<Sentiment>,
 }
 
 /// What stands in the text: a word, or several that are written as one.
@@ -104,6 +132,33 @@ pub struct Sentiment {
     pub because: Vec<Reason>,
 }
 
+impl Sentiment {
+    /// The same, without what speaks for or against.
+    fn alone(&self) -> Sentiment {
+        Sentiment { because: Vec::new(), ..*self }
+    }
+}
+
+impl From<sentiment::Sentiment> for Sentiment {
+    fn from(found: sentiment::Sentiment) -> Sentiment {
+        let sentiment::Sentiment { label, score, confidence } = found;
+        Sentiment { label: label.name(), score, confidence, because: Vec::new() }
+    }
+}
+
+/// A phrase that speaks for or against.
+#[derive(Debug, Serialize)]
+pub struct Chunk {
+    /// Its words.
+    pub text: String,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What it says, judged alone.
+    #[serde(flatten)]
+    pub sentiment: Sentiment,
+}
+
 /// A part of a text that speaks for or against.
 #[derive(Debug, Serialize)]
 pub struct Reason {
@@ -132,26 +187,56 @@ pub fn answer(text: &str, wants: &Wants<'_>, desk: &mut Desk) -> Answer {
             (detected.language, detected.confidence)
         }
     };
-    let code = language.map(Language::code);
-    let mut answer = Answer { language: code, confidence, sentences: None, sentiment: None };
-    let Some(language) = language else { return answer };
+    let mut answer = Answer {
+        language: language.map(Language::code),
+        confidence,
+        sentences: None,
+        sentiment: None,
+        chunks: None,
+        themes: None,
+        topics: None,
+        matches: None,
+    };
+    let Some(language) = language else {
+        answer.matches = wants.filters.map(|filters| filters.find(text, &[]));
+        return answer;
+    };
     let rules = wants.rules.and_then(|rules| rules.get(language.index()));
     let rules = rules.filter(|rules| !rules.is_empty());
-    // Rules for lemmas need these.
-    if wants.tags || (wants.sentiment && rules.is_some()) {
-        answer.sentences = Some(sentences(text, language, desk));
+    let topics = wants.topics.and_then(|topics| topics.get(language.index()));
+    // Rules and filters for lemmas need these, and so do topics.
+    let ruled = rules.is_some() && (wants.sentiment || wants.chunks);
+    let filtered = wants.filters.is_some_and(Filters::need_lemmas);
+    let mut sentences = Vec::new();
+    if wants.tags || wants.themes || topics.is_some() || ruled || filtered {
+        sentences = self::sentences(text, language, desk);
     }
-    if wants.sentiment {
-        let lemmas: Vec<Lemma<'_>> = match (&answer.sentences, rules) {
-            (Some(sentences), Some(_)) => lemmas(sentences),
-            _ => Vec::new(),
-        };
+    let mut said = Vec::new();
+    {
+        let lemmas = if rules.is_some() || filtered { lemmas(&sentences) } else { Vec::new() };
         let ruling = rules.map(|matcher| Ruling { matcher, lemmas: &lemmas });
-        answer.sentiment = Some(judged(text, language, ruling.as_ref(), wants.because, desk));
+        let ruling = ruling.as_ref();
+        if wants.sentiment {
+            answer.sentiment = Some(judged(text, language, ruling, wants.because, desk));
+            // What a text of one sentence says, that says.
+            said = match &answer.sentiment {
+                Some(all) if wants.tags && sentences.len() == 1 => vec![all.alone()],
+                _ if wants.tags => judged_each(text, language, &sentences, ruling, desk),
+                _ => Vec::new(),
+            };
+        }
+        let scratch = &mut desk.sentiment;
+        answer.chunks = wants.chunks.then(|| chunks(text, language, ruling, scratch));
+        answer.themes =
+            wants.themes.then(|| themes::themes(text, language, &sentences, ruling, scratch));
+        answer.topics =
+            topics.map(|topics| topics::toward(text, topics, &sentences, ruling, scratch));
+        answer.matches = wants.filters.map(|filters| filters.find(text, &lemmas));
     }
-    if !wants.tags {
-        answer.sentences = None;
+    for (sentence, said) in sentences.iter_mut().zip(said) {
+        sentence.sentiment = Some(said);
     }
+    answer.sentences = wants.tags.then_some(sentences);
     answer
 }
 
@@ -177,12 +262,14 @@ fn sentences(text: &str, language: Language, desk: &mut Desk) -> Vec<Sentence> {
             bytes: first.bytes.start..last.bytes.end,
             chars: first.chars.start..last.chars.end,
             tokens: tokens.iter().map(token).collect(),
+            sentiment: None,
         })
     };
     analysis.sentences().iter().filter_map(sentence).collect()
 }
 
-fn lemmas(sentences: &[Sentence]) -> Vec<Lemma<'_>> {
+/// The lemmas of the words of sentences, for rules and filters.
+pub fn lemmas(sentences: &[Sentence]) -> Vec<Lemma<'_>> {
     let tokens = sentences.iter().flat_map(|sentence| &sentence.tokens);
     tokens
         .filter_map(|token| match token.words.as_slice() {
@@ -211,10 +298,99 @@ fn judged(
         let told = analyser.explain(text, rules, &mut desk.sentiment);
         reasons = told.into_iter().take(REASONS_MAX).map(reason).collect();
     }
-    Sentiment {
-        label: found.label.name(),
-        score: found.score,
-        confidence: found.confidence,
-        because: reasons,
+    Sentiment { because: reasons, ..found.into() }
+}
+
+fn judged_each(
+    text: &str,
+    language: Language,
+    sentences: &[Sentence],
+    rules: Option<&Ruling<'_>>,
+    desk: &mut Desk,
+) -> Vec<Sentiment> {
+    let analyser = sentiment::analyser(language);
+    let mut judge = |sentence: &Sentence| {
+        analyser.judge_part(text, sentence.bytes.clone(), rules, &mut desk.sentiment).into()
+    };
+    sentences.iter().map(&mut judge).collect()
+}
+
+fn chunks(
+    text: &str,
+    language: Language,
+    rules: Option<&Ruling<'_>>,
+    scratch: &mut sentiment::Scratch,
+) -> Vec<Chunk> {
+    let places = Places::new(text);
+    let chunk = |chunk: sentiment::Chunk| Chunk {
+        text: text[chunk.range.clone()].to_owned(),
+        place: places.place(chunk.range),
+        sentiment: chunk.sentiment.into(),
+    };
+    sentiment::analyser(language).chunks(text, rules, scratch).into_iter().map(chunk).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sentiment::rules::{Book, Kind, Rule};
+
+    fn ask(text: &str, wants: &Wants<'_>) -> Answer {
+        answer(text, &Wants { language: Some(Language::En), ..*wants }, &mut Desk::default())
+    }
+
+    #[test]
+    fn document_sentences_and_phrases_have_their_own_sentiment() {
+        let text = "Caf\u{e9}: the staff were wonderful. The bathroom was disgusting, but we loved the view.";
+        let found =
+            ask(text, &Wants { tags: true, sentiment: true, chunks: true, ..Wants::default() });
+        let sentences = found.sentences.unwrap();
+        let labels: Vec<_> =
+            sentences.iter().map(|s| s.sentiment.as_ref().map(|said| said.label)).collect();
+        assert_eq!(labels[0], Some("positive"));
+        assert_eq!(labels.len(), 2);
+        let chunks = found.chunks.unwrap();
+        let told: Vec<_> = chunks.iter().map(|c| (c.text.as_str(), c.sentiment.label)).collect();
+        let expected = [
+            ("the staff were wonderful", "positive"),
+            ("The bathroom was disgusting", "negative"),
+            ("but we loved the view", "positive"),
+        ];
+        assert_eq!(told, expected);
+        for chunk in &chunks {
+            let Place { bytes, chars } = &chunk.place;
+            assert_eq!(chunk.text, text[bytes.clone()]);
+            assert_eq!(text[..bytes.start].chars().count(), chars.start);
+        }
+        let json = serde_json::to_value(&chunks[0]).unwrap();
+        assert_eq!((&json["label"], &json["chars"]["start"]), (&"positive".into(), &6.into()));
+    }
+
+    #[test]
+    fn what_is_not_asked_is_not_told() {
+        let json = serde_json::to_value(ask("A fine day.", &Wants::default())).unwrap();
+        assert_eq!(
+            json.as_object().unwrap().keys().collect::<Vec<_>>(),
+            ["confidence", "language"]
+        );
+        let tags = ask("A fine day.", &Wants { tags: true, ..Wants::default() });
+        assert!(tags.sentences.unwrap()[0].sentiment.is_none());
+    }
+
+    #[test]
+    fn rules_for_lemmas_hold_in_later_sentences() {
+        let mut book = Book::default();
+        let rule = Rule { kind: Kind::Lemma, text: "bug".into(), score: -1.0, language: None };
+        book.add(rule).unwrap();
+        book.commit();
+        let rules: Vec<Matcher> =
+            Language::ALL.into_iter().map(|language| Matcher::new(&book, language)).collect();
+        let text = "It is a table. It has bugs.";
+        let wants = Wants { tags: true, sentiment: true, ..Wants::default() };
+        let second = |wants: &Wants<'_>| {
+            let sentences = ask(text, wants).sentences.unwrap();
+            sentences[1].sentiment.as_ref().map(|said| said.score).unwrap()
+        };
+        assert!(second(&Wants { rules: Some(&rules), ..wants }) < second(&wants) - 0.2);
     }
 }

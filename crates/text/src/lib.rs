@@ -1,4 +1,5 @@
-//! Text analysis in ten languages: language, sentences, words, parts of speech, sentiment.
+//! Text analysis in ten languages: language, sentences, words, parts of speech, sentiment, themes, topics; besides,
+//! rules that tell texts apart, and the main text of pages of the web.
 //!
 //! Everything is a pure function over a text and the models that are built in. Offsets always tell where
 //! something stands in the text as it was given.
@@ -31,18 +32,23 @@ pub mod analysis;
 pub mod answer;
 mod binary;
 pub mod conllu;
+pub mod filter;
 mod hash;
+pub mod html;
 pub mod item;
 pub mod language;
 mod language_code;
 pub mod model;
 pub mod models;
 pub mod parallel;
+pub mod places;
 pub mod score;
 pub mod segment;
 pub mod sentiment;
 mod table;
 pub mod tag;
+pub mod themes;
+pub mod topics;
 mod upos;
 mod word;
 

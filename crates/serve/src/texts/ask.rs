@@ -1,17 +1,21 @@
 //! What a call asks: one text, or several.
 
 use crate::Error;
-use crate::texts::TEXTS_MAX;
+use crate::texts::clients::Rules;
+use crate::texts::{About, FILTERS_MAX, TEXTS_MAX};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use strongroom_intake::Code;
+use strongroom_text::Language;
 use strongroom_text::answer::{Desk, Wants};
+use strongroom_text::filter::{Filter, Filters};
 use strongroom_text::item::{self, Item};
+use strongroom_text::topics::{Topic, Topics};
 
-/// A call's body: `{"text": "...", "id": ..., "language": "en", "because": true}`, or with `"texts": [...]` instead of
-/// a text, each a string or `{"text": "...", "id": ..., "language": "en"}`.
+/// A call's body: `{"text": "...", "id": ..., "language": "en"}`, or with `"texts": [...]` instead of a text, each a string or
+/// `{"text": "...", "id": ..., "language": "en"}`; with what more is wanted of it, or of each.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask<'a> {
@@ -24,7 +28,43 @@ pub(super) struct Ask<'a> {
     #[serde(borrow)]
     language: Option<Cow<'a, str>>,
     #[serde(default)]
-    pub(super) because: bool,
+    because: bool,
+    #[serde(default)]
+    chunks: bool,
+    #[serde(default)]
+    themes: bool,
+    topics: Option<Vec<Topic>>,
+    filters: Option<Vec<String>>,
+}
+
+/// What is wanted of each text, made ready.
+#[derive(Default)]
+pub(super) struct Wanted {
+    about: Option<About>,
+    language: Option<Language>,
+    because: bool,
+    chunks: bool,
+    themes: bool,
+    topics: Option<Vec<Topics>>,
+    filters: Option<Filters>,
+}
+
+impl Wanted {
+    /// With an account's rules.
+    pub(super) fn with<'a>(&'a self, rules: &'a Rules) -> Wants<'a> {
+        let about = |all: &[About]| self.about.is_some_and(|about| all.contains(&about));
+        Wants {
+            language: self.language,
+            tags: about(&[About::All, About::Tags]),
+            sentiment: about(&[About::All, About::Sentiment]),
+            because: self.because,
+            chunks: self.chunks || about(&[About::Chunks]),
+            themes: self.themes || about(&[About::Themes]),
+            topics: self.topics.as_deref(),
+            filters: self.filters.as_ref(),
+            rules: rules.matchers.as_deref(),
+        }
+    }
 }
 
 /// Texts as they stand in the body: one that is wrong spoils none of the others.
@@ -61,9 +101,26 @@ impl<'a> Ask<'a> {
     }
 
     /// What is wanted of each text.
-    pub(super) fn wants<'b>(&self, wants: &Wants<'b>) -> Result<Wants<'b>, Error> {
-        let language = self.language.as_deref().map(item::language).transpose();
-        Ok(Wants { language: language.map_err(told)?, because: self.because, ..*wants })
+    pub(super) fn wanted(&self, about: About) -> Result<Wanted, Error> {
+        let missing = |what: &str| Err(Error::usage(format!("the body needs {what}")));
+        if about == About::Topics && self.topics.is_none() {
+            return missing("`topics`: [{\"name\": \"...\", \"words\": [...]}]");
+        }
+        if about == About::Filter && self.filters.is_none() {
+            return missing("`filters`: [\"...\"]");
+        }
+        let language = self.language.as_deref().map(item::language).transpose().map_err(told)?;
+        let topics = self.topics.as_deref().map(Topics::of_all).transpose();
+        let filters = self.filters.as_deref().map(filters).transpose()?;
+        Ok(Wanted {
+            about: Some(about),
+            language,
+            because: self.because,
+            chunks: self.chunks,
+            themes: self.themes,
+            topics: topics.map_err(|error| Error::usage(error.to_string()))?,
+            filters,
+        })
     }
 
     /// The text, where it is one.
@@ -73,8 +130,14 @@ impl<'a> Ask<'a> {
     }
 
     /// The whole answer.
-    pub(super) fn answer(&self, wants: &Wants<'_>, desk: &mut Desk) -> Result<Vec<u8>, Error> {
-        let wants = self.wants(wants)?;
+    pub(super) fn answer(
+        &self,
+        about: About,
+        rules: &Rules,
+        desk: &mut Desk,
+    ) -> Result<Vec<u8>, Error> {
+        let wanted = self.wanted(about)?;
+        let wants = wanted.with(rules);
         let mut out = Vec::with_capacity(1 << 12);
         if let Some(item) = self.item() {
             item.answer(&wants, desk, &mut out).map_err(told)?;
@@ -90,6 +153,19 @@ impl<'a> Ask<'a> {
         out.extend(AFTER_ITEMS);
         Ok(out)
     }
+}
+
+fn filters(rules: &[String]) -> Result<Filters, Error> {
+    if rules.len() > FILTERS_MAX {
+        let why = format!("a call has {FILTERS_MAX} filters at most, not {}", rules.len());
+        return Err(Error::refused(Code::TooLarge, why));
+    }
+    let parse = |(number, rule): (usize, &String)| {
+        let told = |error| Error::usage(format!("filter {}: {error}", number + 1));
+        Filter::parse(rule).map_err(told)
+    };
+    let parsed = rules.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+    Filters::new(parsed).map_err(|error| Error::usage(error.to_string()))
 }
 
 /// What stands before the answers to several texts.

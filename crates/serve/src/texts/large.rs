@@ -2,18 +2,20 @@
 
 use crate::Error;
 use crate::app::{App, internal};
-use crate::texts::ask::{AFTER_ITEMS, Ask, BEFORE_ITEMS, told};
+use crate::texts::ask::{AFTER_ITEMS, Ask, BEFORE_ITEMS, Wanted, told};
 use crate::texts::clients::Client;
 use crate::texts::pool::{Kind, threads};
-use crate::texts::{About, charge, wants};
+use crate::texts::{About, charge};
 use axum::body::{Body, Bytes};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use strongroom_intake::Code;
 use strongroom_text::Language;
 use strongroom_text::answer::{self, Desk, Wants};
+use strongroom_text::filter::Filters;
 use strongroom_text::item::{self, Item};
 use strongroom_text::segment::piece_end;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -22,6 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 const PIECE_BYTES: usize = 32 << 10;
 /// A single text is cut for its sentences where it has more bytes.
 const WHOLE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a text all of whose words must be there at once.
+pub const WORDS_BYTES_MAX: usize = 1 << 20;
 /// Pieces that are under way for a call, for each thread.
 const AHEAD_PER_THREAD: usize = 2;
 /// How long a piece for which there is no room waits.
@@ -35,10 +39,10 @@ pub(super) async fn look(
     body: Bytes,
     held: OwnedSemaphorePermit,
 ) -> Result<Body, Error> {
-    let call = Call { client, about, body, language: None, because: false };
+    let call = Call { client, body, wanted: Wanted::default() };
     let (now, counted) = (app.archive.now(), app.clone());
-    let plan = run(&app, Kind::Piece, move |_| call.plan(&counted, now)).await??;
-    let (call, plan) = plan;
+    let planned = run(&app, Kind::Piece, move |_| call.plan(&counted, about, now)).await??;
+    let (call, plan) = planned;
     match plan {
         Plan::Many(items) => {
             let pieces = pieces(&items);
@@ -55,10 +59,8 @@ pub(super) async fn look(
 /// What is asked of which texts, by whom.
 struct Call {
     client: Arc<Client>,
-    about: About,
     body: Bytes,
-    language: Option<Language>,
-    because: bool,
+    wanted: Wanted,
 }
 
 /// What is to be looked at.
@@ -70,9 +72,14 @@ enum Plan {
 }
 
 impl Call {
-    fn plan(mut self, app: &App, now: strongroom_record::Time) -> Result<(Call, Plan), Error> {
+    fn plan(
+        mut self,
+        app: &App,
+        about: About,
+        now: strongroom_record::Time,
+    ) -> Result<(Call, Plan), Error> {
         let ask = Ask::read(&self.body)?;
-        let Wants { language, because, .. } = ask.wants(&Wants::default())?;
+        let wanted = ask.wanted(about)?;
         charge(app, &self.client, ask.texts(), self.body.len(), now)?;
         let plan = match (ask.item(), &ask.texts) {
             (Some(Item { id, text, .. }), _) => {
@@ -88,12 +95,12 @@ impl Call {
                 Plan::Many(items.map(place).collect())
             }
         };
-        (self.language, self.because) = (language, because);
+        self.wanted = wanted;
         Ok((self, plan))
     }
 
     fn wants(&self) -> Wants<'_> {
-        Wants { language: self.language, because: self.because, ..wants(self.about, &self.client) }
+        self.wanted.with(&self.client.rules)
     }
 
     /// The answers to several texts, parted by commas.
@@ -129,12 +136,19 @@ async fn one(
     text: String,
     held: OwnedSemaphorePermit,
 ) -> Result<Body, Error> {
-    let cut = call.wants().tags && text.len() > WHOLE_BYTES_MAX;
+    if text.len() > WORDS_BYTES_MAX && needs_words(&call.wants()) {
+        let why = format!(
+            "themes, topics, and lemmas of rules and filters want all words of a text at once: it has {WORDS_BYTES_MAX} bytes at most then"
+        );
+        return Err(Error::refused(Code::TooLarge, why));
+    }
+    let (tags, sentiment) = (call.wants().tags, call.wants().sentiment);
+    let cut = tags && text.len() > WHOLE_BYTES_MAX;
     let text = Arc::new(text);
     let (asked, of) = (call.clone(), text.clone());
     // Sentences of a large text follow behind; its language and sentiment are of the whole.
     let whole = move |desk: &mut Desk| {
-        let wants = Wants { tags: asked.wants().tags && !cut, ..asked.wants() };
+        let wants = Wants { tags: tags && !cut, ..asked.wants() };
         let mut out = Vec::new();
         let found = answer::answer(&of, &wants, desk);
         let raw = id.map(serde_json::value::RawValue::from_string).transpose();
@@ -155,7 +169,8 @@ async fn one(
     let count = parts.len();
     let job = move |desk: &mut Desk, piece: usize| {
         let (range, chars) = parts[piece].clone();
-        let wants = Wants { language: Some(language), tags: true, ..Wants::default() };
+        let rules = call.client.rules.matchers.as_deref();
+        let wants = Wants { language: Some(language), tags, sentiment, rules, ..Wants::default() };
         let found = answer::answer(&text[range.clone()], &wants, desk);
         let mut out = Vec::with_capacity(16 * PIECE_BYTES);
         for mut sentence in found.sentences.into_iter().flatten() {
@@ -169,6 +184,13 @@ async fn one(
         out
     };
     Ok(flow(app, held, head, Arc::new(job), count, b"]}"))
+}
+
+/// Whether all words of a text must be there at once.
+fn needs_words(wants: &Wants<'_>) -> bool {
+    let ruled = wants.rules.is_some() && (wants.sentiment || wants.chunks);
+    let filtered = wants.filters.is_some_and(Filters::need_lemmas);
+    wants.themes || wants.topics.is_some() || ruled || filtered
 }
 
 /// Where a text is cut, and how many characters stand before each part.

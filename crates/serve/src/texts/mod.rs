@@ -21,11 +21,14 @@
 mod ask;
 mod clients;
 mod large;
+mod page;
 mod pool;
 mod rules;
 
 pub use clients::{CLIENT_SECONDS, CLIENTS_MAX, RULES_BYTES_MAX};
 pub(crate) use clients::{Client, day};
+pub use large::WORDS_BYTES_MAX;
+pub(crate) use page::clean;
 pub use pool::TEXTS_WAITING_MAX;
 pub(crate) use rules::{book, replace_book};
 
@@ -44,7 +47,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use strongroom_intake::{Archive, Code};
-use strongroom_text::answer::{Desk, Wants};
+use strongroom_text::answer::Desk;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of a call's body.
@@ -53,6 +56,8 @@ pub const CALL_BYTES_MAX: usize = 10 << 20;
 pub const TEXTS_MAX: usize = 1000;
 /// Bytes of the bodies of all calls at one time.
 pub const HELD_BYTES_MAX: usize = 128 << 20;
+/// Filters of a call.
+pub const FILTERS_MAX: usize = 100;
 /// A body of so many bytes is looked at in one go, before others that take long.
 const QUICK_BYTES_MAX: usize = 16 << 10;
 /// How often what was used is written down.
@@ -69,13 +74,25 @@ pub(crate) enum About {
     Tags,
     /// How they speak of their subject.
     Sentiment,
+    /// Their phrases that speak for or against.
+    Chunks,
+    /// Phrases that tell what they are about.
+    Themes,
+    /// How they speak of things that are asked about.
+    Topics,
+    /// Which rules match them.
+    Filter,
 }
+
+/// What stands behind `/api/v1/text/` in the addresses at which texts are looked at.
+const NAMES: [&str; 9] =
+    ["analyze", "language", "tag", "sentiment", "chunks", "themes", "topics", "filter", "html"];
 
 impl About {
     /// Whether a route is one at which texts are looked at.
     pub(crate) fn is_asked_at(route: &str) -> bool {
         let name = route.strip_prefix("/api/v1/text/");
-        name.is_some_and(|name| ["analyze", "language", "tag", "sentiment"].contains(&name))
+        name.is_some_and(|name| NAMES.contains(&name))
     }
 }
 
@@ -150,7 +167,7 @@ pub(crate) async fn look(app: App, asked: Asked, about: About) -> Result<Respons
             let job = move |desk: &mut Desk| {
                 let ask = Ask::read(&body)?;
                 charge(&counted, &client, ask.texts(), body.len(), now)?;
-                ask.answer(&wants(about, &client), desk)
+                ask.answer(about, &client.rules, desk)
             };
             let answer = app.texts.pool.run(Kind::Quick, job);
             let answer = answer.map_err(|error| app.bound("texts", error))?.await;
@@ -188,15 +205,6 @@ fn charge(
     app.texts.texts.fetch_add(texts, Ordering::Relaxed);
     app.texts.bytes.fetch_add(bytes, Ordering::Relaxed);
     Ok(())
-}
-
-fn wants(about: About, client: &Client) -> Wants<'_> {
-    Wants {
-        tags: matches!(about, About::All | About::Tags),
-        sentiment: matches!(about, About::All | About::Sentiment),
-        rules: client.rules.matchers.as_deref(),
-        ..Wants::default()
-    }
 }
 
 fn json(body: Body) -> Response<Body> {

@@ -139,6 +139,15 @@ fn asks(target: &Target) -> Vec<Ask> {
         text("/api/v1/text/language"),
         text("/api/v1/text/tag"),
         text("/api/v1/text/sentiment"),
+        text("/api/v1/text/chunks"),
+        text("/api/v1/text/themes"),
+        post(Action::Analyse, "/api/v1/text/topics", json!({ "text": "The mill.", "topics": [] })),
+        post(
+            Action::Analyse,
+            "/api/v1/text/filter",
+            json!({ "text": "The mill.", "filters": ["mill"] }),
+        ),
+        ask(Action::Analyse, "POST", "/api/v1/text/html", "", Some(json!("<p>The mill.")), ""),
         get(Action::Analyse, "/api/v1/text/rules", "", ""),
         get(Action::Analyse, "/api/v1/text/rules/book", "", ""),
         get(Action::Analyse, "/api/v1/text/usage", "", ""),
@@ -170,6 +179,11 @@ fn send(served: &Served, token: Option<&str>, ask: &Ask) -> Answer {
         .replace("{path}", "1914/june.txt");
     let target = format!("{path}{}", ask.query);
     match (&ask.body, ask.path) {
+        (Some(page), "/api/v1/text/html") => {
+            let html = [("content-type", "text/html")];
+            let page = page.as_str().map(|page| page.as_bytes().to_vec());
+            served.ask(token, ask.method, &target, &html, page)
+        }
         (Some(body), _) => {
             let json = [("content-type", "application/json")];
             served.ask(token, ask.method, &target, &json, Some(body.to_string().into_bytes()))

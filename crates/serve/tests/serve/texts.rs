@@ -5,7 +5,9 @@ use crate::world::{Answer, Served, World, unbounded};
 use serde_json::{Value, json};
 use std::sync::mpsc;
 use std::time::Duration;
-use strongroom_serve::{CALL_BYTES_MAX, Limits, Options, Rate, TEXTS_MAX};
+use strongroom_serve::{
+    CALL_BYTES_MAX, FILTERS_MAX, Limits, Options, Rate, TEXTS_MAX, WORDS_BYTES_MAX,
+};
 
 const ANN: &str = "north/observer";
 
@@ -63,6 +65,75 @@ fn each_call_says_what_it_is_for() {
     let judged = answer(&served, "sentiment", &json!({ "text": "I love this garden." }));
     assert_eq!(keys(&judged), ["confidence", "language", "sentiment"]);
     assert_eq!(judged["sentiment"]["label"], "positive");
+}
+
+#[test]
+fn phrases_themes_topics_and_filters_are_told() {
+    let served = served();
+    let text = "The breakfast was wonderful, but our rooms were dirty and loud.";
+    let told = answer(&served, "chunks", &json!({ "text": text }));
+    let labels: Vec<_> =
+        told["chunks"].as_array().unwrap().iter().map(|chunk| chunk["label"].clone()).collect();
+    assert_eq!(labels, ["positive", "negative"]);
+    let themes = answer(&served, "themes", &json!({ "text": text }));
+    let lemmas: Vec<_> =
+        themes["themes"].as_array().unwrap().iter().map(|theme| theme["lemma"].clone()).collect();
+    assert!(lemmas.contains(&json!("breakfast")) && lemmas.contains(&json!("room")), "{lemmas:?}");
+    let topics = json!([{ "name": "room", "words": [{ "kind": "lemma", "text": "room" }] }]);
+    let topics = answer(&served, "topics", &json!({ "text": text, "topics": topics }));
+    assert_eq!(topics["topics"][0]["topic"], "room");
+    assert_eq!(topics["topics"][0]["label"], "negative");
+    let filters = json!(["room*", "lemma:room AND NOT breakfast", "dirt* NEAR/2 loud"]);
+    let ask = json!({ "texts": [text, "Nothing."], "filters": filters });
+    let items = answer(&served, "filter", &ask)["items"].clone();
+    let matched = |item: &Value| {
+        let all = item["matches"].as_array().unwrap().iter();
+        all.map(|found| found["matched"].as_bool().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(matched(&items[0]), [true, false, true]);
+    assert_eq!(matched(&items[1]), [false; 3]);
+    for (about, body, why) in [
+        ("topics", json!({ "text": "a" }), "`topics`"),
+        ("filter", json!({ "text": "a" }), "`filters`"),
+        ("filter", json!({ "text": "a", "filters": ["a", "(b"] }), "filter 2"),
+        ("topics", json!({ "text": "a", "topics": [{ "name": "", "words": [] }] }), "topic"),
+    ] {
+        let refused = look(&served, about, &body);
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(refused.status == 400 && detail.contains(why), "{detail}");
+    }
+    let many = json!({ "text": "a", "filters": vec!["a"; FILTERS_MAX + 1] });
+    assert_eq!(look(&served, "filter", &many).status, 413);
+    let large = json!({ "text": "a ".repeat(WORDS_BYTES_MAX), "language": "en" });
+    assert_eq!(look(&served, "themes", &large).status, 413);
+}
+
+#[test]
+fn the_text_of_a_page_is_told() {
+    let served = served();
+    let page = b"<html lang=de><meta charset=latin1><title>Gr\xfc\xdfe</title><nav><a href=/>Start</a></nav><p>Wir gingen den H\xfcgel \
+        hinauf und sahen auf das Meer, das so still dalag wie ein Teller aus Glas.<p>Dann begann es zu regnen, und wir gingen am Fluss entlang nach Hause.";
+    let ask = |kind: &str, target: &str| {
+        let target = format!("/api/v1/text/html{target}");
+        served.ask(
+            Some(served.token(ANN)),
+            "POST",
+            &target,
+            &[("content-type", kind)],
+            Some(page.to_vec()),
+        )
+    };
+    let told = ask("text/html", "").json();
+    assert_eq!((&told["title"], &told["language"]), (&json!("Gr\u{fc}\u{df}e"), &json!("de")));
+    let text = told["text"].as_str().unwrap();
+    assert!(text.starts_with("Wir gingen den H\u{fc}gel") && !text.contains("Start"), "{text}");
+    let all = ask("text/html; charset=latin1", "?keep=all").json();
+    assert!(all["text"].as_str().unwrap().contains("Start"));
+    for (kind, target) in
+        [("text/html", "?keep=some"), ("text/plain", ""), ("text/html; charset=klingon", "")]
+    {
+        assert_eq!(ask(kind, target).status, 400, "{kind} {target}");
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! holds for the model as it is, and not for a simpler one.
 
 use super::rules::Ruling;
-use super::scan::{Kind, Scanned};
+use super::scan::{Kind, Scanned, Token};
 use super::{Analyser, Scratch, Sentiment, passages, sentiment};
+use crate::Language;
 use std::ops::Range;
 
 /// Passages of a text that are explained at most; the rest is judged without.
@@ -31,7 +32,7 @@ pub struct Reason {
 /// A phrase with what it says.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Chunk {
-    /// Where it stands, in bytes: a part of a sentence between signs.
+    /// Where it stands, in bytes: a part of a sentence between signs and words like "but".
     pub range: Range<usize>,
     /// How it is judged alone.
     pub sentiment: Sentiment,
@@ -60,25 +61,19 @@ impl Analyser {
         reasons
     }
 
-    /// The phrases of a text that speak for or against, in order: parts of sentences between signs, with what in them
-    /// does so. Passages after [`PASSAGES_MAX`] are not looked at.
+    /// The phrases of a text that speak for or against, in order: parts of sentences between signs and words like "but",
+    /// with what in them does so. Passages after [`PASSAGES_MAX`] are not looked at.
     pub fn chunks(&self, text: &str, rules: Option<&Ruling>, scratch: &mut Scratch) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         let mut clause = Scanned::default();
         for passage in passages(text).take(PASSAGES_MAX) {
             let scanned = &mut scratch.scanned;
             self.scan(text, &passage, scanned);
-            for tokens in clauses(scanned) {
-                clause.chars.clone_from(&scanned.chars);
-                clause.tokens.clear();
-                clause.tokens.extend_from_slice(&scanned.tokens[tokens]);
+            for tokens in clauses(scanned, self.language) {
+                scanned.part(tokens, &mut clause);
                 let mut reasons = Vec::new();
                 self.reasons(rules, &mut clause, &mut reasons);
-                let (Some(first), Some(last)) = (clause.tokens.first(), clause.tokens.last())
-                else {
-                    continue;
-                };
-                let range = first.bytes.start..last.bytes.end;
+                let Some(range) = range_of(&clause.tokens) else { continue };
                 if !reasons.is_empty() {
                     reasons.sort_by_key(|reason| reason.range.start);
                     let sentiment = sentiment(self.shares(rules, &mut clause));
@@ -97,31 +92,54 @@ impl Analyser {
             without.tokens.drain(tokens.clone());
             let effect = whole - sentiment(self.shares(rules, &mut without)).score;
             if effect.abs() >= EFFECT_MIN {
-                let tokens = &scanned.tokens[tokens];
-                let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { continue };
-                reasons.push(Reason { range: first.bytes.start..last.bytes.end, effect });
+                let Some(range) = range_of(&scanned.tokens[tokens]) else { continue };
+                reasons.push(Reason { range, effect });
             }
         }
     }
 }
 
-/// Tokens between signs that end a clause.
-fn clauses(scanned: &Scanned) -> Vec<Range<usize>> {
+/// Where tokens stand in the text, from the first to the last.
+pub(super) fn range_of(tokens: &[Token]) -> Option<Range<usize>> {
+    Some(tokens.first()?.bytes.start..tokens.last()?.bytes.end)
+}
+
+/// Tokens between signs that end a clause, or before a word that begins one against what was said.
+pub(super) fn clauses(scanned: &Scanned, language: Language) -> Vec<Range<usize>> {
     let mut clauses = Vec::new();
     let mut start = 0;
     for at in 0..=scanned.tokens.len() {
-        if at == scanned.tokens.len() || scanned.ends_clause(at) {
+        let ends = at == scanned.tokens.len() || scanned.ends_clause(at);
+        if ends || start < at && turns(scanned, at, language) {
             if start < at {
                 clauses.push(start..at);
             }
-            start = at + 1;
+            start = if ends { at + 1 } else { at };
         }
     }
     clauses
 }
 
+/// Whether a token is a "but": what follows it speaks of another thing, or the other way.
+fn turns(scanned: &Scanned, at: usize, language: Language) -> bool {
+    let words: &[&str] = match language {
+        Language::En => &["but", "however", "although", "though", "whereas"],
+        Language::Ar => &["لكن", "ولكن", "لاكن"],
+        Language::Zh => &["但", "却"],
+        Language::De => &["aber", "sondern", "jedoch", "obwohl", "doch"],
+        Language::Fr => &["mais", "cependant", "pourtant"],
+        Language::Es => &["pero", "aunque", "sino"],
+        Language::It => &["ma", "però", "invece"],
+        Language::Ru => &["но", "однако", "зато", "хотя"],
+        Language::Pl => &["ale", "lecz", "jednak", "choć"],
+        Language::Pt => &["mas", "porém", "embora"],
+    };
+    let word = &scanned.chars[scanned.tokens[at].chars.clone()];
+    words.iter().any(|known| known.chars().eq(word.iter().copied()))
+}
+
 /// The parts of a passage that may speak for or against: what rules match, what the lists have, emoji.
-fn parts(rules: Option<&Ruling>, scanned: &Scanned) -> Vec<Range<usize>> {
+pub(super) fn parts(rules: Option<&Ruling>, scanned: &Scanned) -> Vec<Range<usize>> {
     let ruled = rules.map_or_else(Vec::new, |rules| rules.find(scanned));
     let mut ruled = ruled.into_iter().map(|found| found.tokens).peekable();
     let mut parts: Vec<Range<usize>> = Vec::new();
@@ -164,7 +182,6 @@ fn beginning(scanned: &Scanned, at: usize, free: usize) -> usize {
 mod tests {
     use super::super::{Label, analyser};
     use super::*;
-    use crate::Language;
 
     fn reasons(text: &str) -> Vec<(&str, f32)> {
         let reasons = analyser(Language::En).explain(text, None, &mut Scratch::default());
@@ -200,6 +217,14 @@ mod tests {
                 ("the bathroom was disgusting", Label::Negative)
             ]
         );
+    }
+
+    #[test]
+    fn a_but_begins_a_phrase() {
+        let text = "Lovely food but terrible service though";
+        let chunks = analyser(Language::En).chunks(text, None, &mut Scratch::default());
+        let found: Vec<_> = chunks.iter().map(|chunk| &text[chunk.range.clone()]).collect();
+        assert_eq!(found, ["Lovely food", "but terrible service"]);
     }
 
     #[test]

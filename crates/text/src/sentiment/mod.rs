@@ -16,17 +16,20 @@
 pub mod explain;
 pub mod features;
 pub mod lexicon;
+pub(crate) mod near;
 pub mod rules;
 mod scan;
 pub mod tables;
 
 pub use explain::{Chunk, Reason};
+pub(crate) use scan::{is_emoji, is_han, is_unseen, normal};
 
 use crate::Language;
 use crate::model::{Card, Error, Model};
 use features::{Sink, features};
 use rules::Ruling;
 use scan::{Kind, Scanned};
+use std::ops::Range;
 use std::sync::OnceLock;
 use tables::{LABELS, Sum, Tables};
 
@@ -147,9 +150,32 @@ impl Analyser {
 
     /// Judges a text: a document, a sentence, or a part of one.
     pub fn judge(&self, text: &str, rules: Option<&Ruling>, scratch: &mut Scratch) -> Sentiment {
+        self.judge_part(text, 0..text.len(), rules, scratch)
+    }
+
+    /// Judges a part of a text, by its bytes, alone; rules see the lemmas of the whole text.
+    pub fn judge_part(
+        &self,
+        text: &str,
+        part: Range<usize>,
+        rules: Option<&Ruling>,
+        scratch: &mut Scratch,
+    ) -> Sentiment {
+        sentiment(self.shares_of(text, part, rules, scratch))
+    }
+
+    /// How likely each label is for a part of a text.
+    fn shares_of(
+        &self,
+        text: &str,
+        part: Range<usize>,
+        rules: Option<&Ruling>,
+        scratch: &mut Scratch,
+    ) -> [f32; LABELS] {
         let mut sums = [0.0; LABELS];
         let mut words = 0.0;
-        for passage in passages(text) {
+        for passage in passages(&text[part.clone()]) {
+            let passage = passage.start + part.start..passage.end + part.start;
             self.scan(text, &passage, &mut scratch.scanned);
             let weight = (scratch.scanned.tokens.len() as f32).max(1.0);
             let shares = self.shares(rules, &mut scratch.scanned);
@@ -157,8 +183,8 @@ impl Analyser {
             words += weight;
         }
         match words > 0.0 {
-            true => sentiment(sums.map(|sum| sum / words)),
-            false => sentiment([1.0 / LABELS as f32; LABELS]),
+            true => sums.map(|sum| sum / words),
+            false => [1.0 / LABELS as f32; LABELS],
         }
     }
 
@@ -220,7 +246,7 @@ pub fn words(text: &str, language: Language) -> Vec<Vec<char>> {
 }
 
 /// Cuts a text into passages that cover it.
-fn passages(text: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
+fn passages(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     std::iter::from_fn(move || {
         if start >= text.len() {

@@ -82,6 +82,13 @@ impl Scanned {
         self.turn();
     }
 
+    /// Some of the tokens alone, as they were seen among the others.
+    pub(crate) fn part(&self, tokens: Range<usize>, into: &mut Scanned) {
+        into.chars.clone_from(&self.chars);
+        into.tokens.clear();
+        into.tokens.extend_from_slice(&self.tokens[tokens]);
+    }
+
     /// Tokens without what a lexicon says of them.
     pub(crate) fn split(&mut self, text: &str, offset: usize, language: Language) {
         let mut rest = text.char_indices().peekable();
@@ -272,7 +279,7 @@ impl Letters {
 }
 
 /// The normal form of a character; none where it is a mark, which goes with the letter before it.
-fn normal(c: char, chars: &mut [char], from: usize) -> Option<char> {
+pub(crate) fn normal(c: char, chars: &mut [char], from: usize) -> Option<char> {
     Some(match c {
         'A'..='Z' => c.to_ascii_lowercase(),
         ..'\u{80}' => c,
@@ -307,7 +314,7 @@ fn is_mark(c: char) -> bool {
 }
 
 /// Characters that are not seen: selectors of variants, joiners, marks of direction, tones of skin.
-fn is_unseen(c: char) -> bool {
+pub(crate) fn is_unseen(c: char) -> bool {
     matches!(
         c,
         '\u{fe00}'..='\u{fe0f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -315,7 +322,7 @@ fn is_unseen(c: char) -> bool {
     )
 }
 
-fn is_emoji(c: char) -> bool {
+pub(crate) fn is_emoji(c: char) -> bool {
     matches!(
         c,
         '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{2190}'..='\u{21ff}'

@@ -1,5 +1,6 @@
 //! `text`: what language texts are in, their sentences and words, and how they speak.
 
+mod about;
 mod bench;
 
 use super::Context;
@@ -32,6 +33,16 @@ pub(crate) enum Text {
     Tag(Tag),
     /// Say how each text speaks of its subject, and why
     Sentiment(Sentiments),
+    /// Find the phrases that speak for or against
+    Chunks(about::Plain),
+    /// Find phrases that tell what each text is about
+    Themes(about::Plain),
+    /// Say how each text speaks of things that are asked about
+    Topics(about::TopicArgs),
+    /// Say which texts rules match: words, "phrases", pre*, AND, OR, NOT, NEAR/n, lemma:word, exact:Word
+    Filter(about::FilterArgs),
+    /// Take the main text out of pages of HTML
+    Clean(about::Clean),
     /// Analyse texts that come as lines of JSON: {"id": ..., "text": "...", "language": "en"}
     Batch(Batch),
     /// Keep rules of one's own for sentiment in a file
@@ -181,12 +192,18 @@ pub(crate) fn run(cx: &Context, args: Text) -> Result<Answer, Failure> {
                 sentiment: true,
                 because: true,
                 rules: matchers.as_deref(),
+                ..Wants::default()
             };
             each_text(cx, &input, &wants, lines_of)
         }
         Text::Language(args) => languages(cx, &args),
         Text::Tag(args) => tag(cx, &args),
         Text::Sentiment(args) => sentiments(cx, &args),
+        Text::Chunks(args) => about::chunks(cx, &args),
+        Text::Themes(args) => about::themes(cx, &args),
+        Text::Topics(args) => about::topics(cx, &args),
+        Text::Filter(args) => about::filter(cx, args),
+        Text::Clean(args) => about::clean(cx, &args),
         Text::Batch(args) => batch(&args),
         Text::Rules(args) => rules(cx, args),
         Text::Usage(args) => usage(cx, args),
@@ -525,6 +542,7 @@ fn batch(args: &Batch) -> Result<Answer, Failure> {
         sentiment: true,
         because: args.because,
         rules: matchers.as_deref(),
+        ..Wants::default()
     };
     print_in_order(args.input.each(numbered), move |desk, (_, line): (u64, Vec<u8>)| {
         let mut out = Vec::with_capacity(4 * line.len());
