@@ -31,6 +31,7 @@ pub mod analysis;
 pub mod answer;
 mod binary;
 pub mod conllu;
+pub mod entities;
 mod hash;
 pub mod language;
 mod language_code;
