@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::analysis::{Analysis, Scratch};
+use crate::entities::{self, Entity};
 use crate::sentiment::rules::{Lemma, Matcher, Ruling};
 use crate::{Language, Upos, language, models, sentiment};
 
@@ -20,6 +21,8 @@ pub struct Wants<'a> {
     pub language: Option<Language>,
     /// Sentences, tokens, words with part of speech and lemma.
     pub tags: bool,
+    /// Names of persons, organisations, places.
+    pub entities: bool,
     /// What the text says of its subject.
     pub sentiment: bool,
     /// Why: the parts with an effect.
@@ -38,6 +41,9 @@ pub struct Answer {
     /// The sentences; `None` where nobody asked, or the language is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentences: Option<Vec<Sentence>>,
+    /// The names in it; `None` likewise, and where none are known in the language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entities: Option<Vec<Entity>>,
     /// What the text says of its subject; `None` likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentiment: Option<Sentiment>,
@@ -107,6 +113,7 @@ pub struct Reason {
 pub struct Desk {
     scratch: [Scratch; 10],
     analysis: Analysis,
+    entities: [entities::Scratch; 10],
     sentiment: sentiment::Scratch,
 }
 
@@ -120,13 +127,25 @@ pub fn answer(text: &str, wants: &Wants<'_>, desk: &mut Desk) -> Answer {
         }
     };
     let code = language.map(Language::code);
-    let mut answer = Answer { language: code, confidence, sentences: None, sentiment: None };
+    let mut answer =
+        Answer { language: code, confidence, sentences: None, entities: None, sentiment: None };
     let Some(language) = language else { return answer };
     let rules = wants.rules.and_then(|rules| rules.get(language.index()));
     let rules = rules.filter(|rules| !rules.is_empty());
     // Rules for lemmas need these.
-    if wants.tags || (wants.sentiment && rules.is_some()) {
+    let lemmas_wanted = wants.tags || (wants.sentiment && rules.is_some());
+    if lemmas_wanted || wants.entities {
+        let Desk { scratch, analysis, .. } = desk;
+        models::engine(language).analyse(text, &mut scratch[language.index()], analysis);
+    }
+    if lemmas_wanted {
         answer.sentences = Some(sentences(text, language, desk));
+    }
+    if wants.entities {
+        let Desk { analysis, entities, .. } = desk;
+        let scratch = &mut entities[language.index()];
+        let finder = models::finder(language);
+        answer.entities = finder.map(|finder| finder.find(text, analysis, scratch));
     }
     if wants.sentiment {
         let lemmas: Vec<Lemma<'_>> = match (&answer.sentences, rules) {
@@ -142,11 +161,10 @@ pub fn answer(text: &str, wants: &Wants<'_>, desk: &mut Desk) -> Answer {
     answer
 }
 
-fn sentences(text: &str, language: Language, desk: &mut Desk) -> Vec<Sentence> {
+/// The sentences of the text that was analysed last.
+fn sentences(text: &str, language: Language, desk: &Desk) -> Vec<Sentence> {
     let engine = models::engine(language);
-    let Desk { scratch, analysis, .. } = desk;
-    analysis.clear();
-    engine.analyse(text, &mut scratch[language.index()], analysis);
+    let Desk { analysis, .. } = desk;
     let word = |word: &crate::analysis::Word| {
         let (form, mut lemma) = (analysis.form(word, text).to_owned(), String::new());
         let known = engine.tagger().lemma(&form, word.upos, &mut lemma);

@@ -60,17 +60,18 @@ pub fn engine(language: Language) -> &'static Engine {
     })
 }
 
-/// The finder of names of a language; its model is read when it is asked for the first time.
+/// The finder of names of a language, or nothing where there is no model; it is read when it is asked for the first time.
 ///
 /// # Panics
 /// As [`engine`].
-pub fn finder(language: Language) -> &'static Finder {
+pub fn finder(language: Language) -> Option<&'static Finder> {
     static FINDERS: [OnceLock<Finder>; 10] = [const { OnceLock::new() }; 10];
-    FINDERS[language.index()].get_or_init(|| {
-        let [_, _, names] = bytes(language);
+    let [_, _, names] = bytes(language);
+    let read = || {
         let finder = Model::read(names).and_then(|model| Finder::read(&model));
         finder.expect("models that are built in were read by a test")
-    })
+    };
+    (!names.is_empty()).then(|| FINDERS[language.index()].get_or_init(read))
 }
 
 fn read([segment, tag, _]: [&[u8]; 3]) -> Result<Engine, Error> {
@@ -85,8 +86,12 @@ fn read([segment, tag, _]: [&[u8]; 3]) -> Result<Engine, Error> {
 pub fn cards() -> Result<Vec<(Kind, Language, usize, Card)>, Error> {
     let mut cards = Vec::new();
     for language in Language::ALL {
-        for (kind, bytes) in [Kind::Segment, Kind::Tag, Kind::Entities].into_iter().zip(bytes(language)) {
-            cards.push((kind, language, bytes.len(), Model::card(bytes)?));
+        let kinds = [Kind::Segment, Kind::Tag, Kind::Entities];
+        for (kind, bytes) in kinds.into_iter().zip(bytes(language)) {
+            // A language may have no model for names.
+            if !bytes.is_empty() {
+                cards.push((kind, language, bytes.len(), Model::card(bytes)?));
+            }
         }
     }
     Ok(cards)

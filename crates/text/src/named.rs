@@ -61,7 +61,9 @@ pub(crate) fn read(path: &Path, language: Language) -> Result<Vec<Marked>> {
             continue;
         }
         let columns: Vec<&str> = line.split('\t').collect();
-        let [token, .., tag] = columns[..] else { return Err(named(at, "no token and tag").into()) };
+        let [token, .., tag] = columns[..] else {
+            return Err(named(at, "no token and tag").into());
+        };
         let kind = kind(tag).map_err(|e| named(at, &e))?;
         if spaced(language, &marked.text, token) {
             marked.text.push(' ');

@@ -132,9 +132,9 @@ impl Search {
             self.from.push(from);
             last = best;
         }
-        let mut label = (1..LABELS).filter(|label| !open(*label)).fold(OUTSIDE, |best, label| {
-            if last[label] > last[best] { label } else { best }
-        });
+        let mut label = (1..LABELS)
+            .filter(|label| !open(*label))
+            .fold(OUTSIDE, |best, label| if last[label] > last[best] { label } else { best });
         for from in self.from.iter().rev() {
             self.labels.push(label as u8);
             label = usize::from(from[label]);

@@ -193,7 +193,11 @@ impl Finder {
             let words = &analysis.words()[first.words.start..last.words.end];
             for (number, piece) in words.chunks(SENTENCE_WORDS_MAX).enumerate() {
                 let start = first.words.start + number * SENTENCE_WORDS_MAX;
-                self.sentence(piece.iter().map(|w| (analysis.form(w, text), w.upos)), start, scratch);
+                self.sentence(
+                    piece.iter().map(|w| (analysis.form(w, text), w.upos)),
+                    start,
+                    scratch,
+                );
             }
             if scratch.found.len() >= ENTITIES_MAX {
                 break;
@@ -201,7 +205,15 @@ impl Finder {
         }
         scratch.found.truncate(ENTITIES_MAX);
         repeats::agree(text, analysis, &mut scratch.found);
-        scratch.found.iter().map(|found| self.entity(found, text, analysis)).collect()
+        let mut entities: Vec<Entity> = Vec::with_capacity(scratch.found.len());
+        for found in &scratch.found {
+            let entity = self.entity(found, text, analysis);
+            // Two that are written as one word are one place in the text, and the first is told.
+            if entities.last().is_none_or(|last| last.bytes.end <= entity.bytes.start) {
+                entities.push(entity);
+            }
+        }
+        entities
     }
 
     fn entity(&self, found: &Found, text: &str, analysis: &Analysis) -> Entity {
@@ -224,6 +236,11 @@ impl Finder {
         scratch: &mut Scratch,
     ) {
         self.score(words, scratch);
+        self.label(start, scratch);
+    }
+
+    /// Adds the names that the scores tell of.
+    fn label(&self, start: usize, scratch: &mut Scratch) {
         let Scratch { scores, search, leads, found, .. } = scratch;
         let labels = search.best(scores, &self.steps);
         if labels.iter().all(|label| usize::from(*label) == labels::OUTSIDE) {
@@ -331,5 +348,121 @@ fn place(word: usize, text: &str, analysis: &Analysis) -> Range<usize> {
     match text[token.bytes.clone()].ends_with(form) && word + 1 == token.words.end {
         true => token.bytes.end - form.len()..token.bytes.end,
         false => token.bytes.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{self, Card};
+    use crate::{Language, analysis, models};
+    use proptest::prelude::*;
+
+    fn find(language: Language, text: &str) -> Vec<Entity> {
+        let (mut scratch, mut analysis) = (analysis::Scratch::default(), Analysis::default());
+        models::engine(language).analyse(text, &mut scratch, &mut analysis);
+        let finder = models::finder(language);
+        finder.map_or(Vec::new(), |f| f.find(text, &analysis, &mut Scratch::default()))
+    }
+
+    /// Names of two kinds in sentences of one pattern, many times.
+    fn lesson() -> Vec<train::Sentence> {
+        let word = |form: &str, upos: Upos| (form.to_owned(), upos);
+        let sentence = |(person, place): (&str, &str)| {
+            let mut words: Vec<_> = person.split(' ').map(|form| word(form, Upos::Propn)).collect();
+            let end = words.len();
+            words.extend([word("lives", Upos::Verb), word("in", Upos::Adp)]);
+            words.extend([word(place, Upos::Propn), word(".", Upos::Punct)]);
+            let names = vec![(0..end, Kind::Person), (end + 2..end + 3, Kind::Place)];
+            train::Sentence { words, names }
+        };
+        let pairs = [("Ann Lee", "Rome"), ("Bob Ray", "Oslo"), ("Eva", "Bonn"), ("Kim", "Lima")];
+        pairs.iter().cycle().take(200).copied().map(sentence).collect()
+    }
+
+    fn finder(seed: u64) -> Finder {
+        let options = train::Options { seed, ..train::Options::default() };
+        train::train(&lesson(), &[], &lesson()[..20], &options)
+    }
+
+    #[test]
+    fn names_are_learned_and_kinds_that_were_never_seen_are_not_found() {
+        let finder = finder(1);
+        let (text, mut scratch, mut analysis) =
+            ("Zoe Fox lives in Bonn.", analysis::Scratch::default(), Analysis::default());
+        models::engine(Language::En).analyse(text, &mut scratch, &mut analysis);
+        let mut scratch = Scratch::default();
+        for _ in 0..2 {
+            let found = finder.find(text, &analysis, &mut scratch);
+            let told: Vec<_> = found.iter().map(|e| (e.text.as_str(), e.kind)).collect();
+            assert_eq!(told, [("Zoe Fox", Kind::Person), ("Bonn", Kind::Place)]);
+        }
+    }
+
+    #[test]
+    fn training_gives_the_same_bytes_each_time() {
+        let first = finder(1).write();
+        assert_eq!(first, finder(1).write());
+        assert_ne!(first, finder(7).write(), "another seed gives another model");
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_damaged_refused() {
+        let body = finder(1).write();
+        let model = |body: &[u8]| Model {
+            kind: model::Kind::Entities,
+            language: Some(Language::En),
+            card: Card::default(),
+            body: body.to_vec(),
+        };
+        assert_eq!(Finder::read(&model(&body)).unwrap().write(), body);
+        for at in (0..body.len()).step_by(body.len() / 200 + 1) {
+            assert!(Finder::read(&model(&body[..at])).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn confidence_never_falls_with_the_lead() {
+        for finder in Language::ALL.into_iter().filter_map(models::finder) {
+            assert!(finder.confidence.right.is_sorted());
+        }
+    }
+
+    /// What holds of the names in any text.
+    fn check_places(language: Language, text: &str) {
+        let mut end = 0;
+        for entity in find(language, text) {
+            assert_eq!(entity.text, text[entity.bytes.clone()]);
+            assert!(!entity.bytes.is_empty());
+            assert_eq!(entity.chars.start, text[..entity.bytes.start].chars().count());
+            assert_eq!(entity.chars.end, text[..entity.bytes.end].chars().count());
+            assert!((0.0..=1.0).contains(&entity.confidence));
+            assert!(entity.bytes.start >= end, "names do not overlap in {text:?}");
+            end = entity.bytes.end;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn names_in_any_text_have_their_places(text in ".{0,120}", number in 0usize..10) {
+            check_places(Language::ALL[number], &text);
+        }
+
+        #[test]
+        fn names_in_any_words_have_their_places(
+            words in prop::collection::vec("[A-Z]?[a-zéл你ال'’.,@0-9]{1,8}|London|del|dell'|باريس|وباريس|Путин", 0..30),
+            number in 0usize..10,
+        ) {
+            check_places(Language::ALL[number], &words.join(" "));
+        }
+    }
+
+    #[test]
+    fn no_more_names_are_told_than_the_bound() {
+        let text = "Paris London ".repeat(ENTITIES_MAX);
+        for language in [Language::En, Language::Pt] {
+            assert!(find(language, &text).len() <= ENTITIES_MAX);
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::features::{self, Look, Place, ROLES};
 use super::labels::{self, LABELS, Search, Steps};
 use super::names::{Count, Known, Names};
-use super::{Confidence, Finder, Kind, STEPS, Scratch, near};
+use super::{Confidence, Finder, Found, Kind, STEPS, Scratch, near};
 use crate::Upos;
 use crate::analysis::{Analysis, SentenceSpan, Word};
-use crate::hash::{self, HashedMap, Random};
+use crate::hash::{HashedMap, Random};
 use crate::table::Table;
 use crate::word::Spelling;
 
@@ -31,7 +31,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seed: 1, perceptrons: 3, epochs: 8, count_min: 2, margin: 20, rows_max: 80_000 }
+        Options { seed: 1, perceptrons: 2, epochs: 6, count_min: 2, margin: 20, rows_max: 64_000 }
     }
 }
 
@@ -42,8 +42,6 @@ pub struct Sentence {
     pub words: Vec<(String, Upos)>,
     /// The words of each name, in order, and its kind.
     pub names: Vec<(Range<usize>, Kind)>,
-    /// A number for data that are labelled by rules of their own; 0 for those whose rules are the model's.
-    pub rules: u32,
 }
 
 impl Sentence {
@@ -52,7 +50,6 @@ impl Sentence {
         text: &str,
         analysis: &Analysis,
         names: &[(Range<usize>, Kind)],
-        rules: u32,
     ) -> Vec<Sentence> {
         let sentence = |span: &SentenceSpan| {
             let tokens = &analysis.tokens()[span.tokens.clone()];
@@ -60,7 +57,7 @@ impl Sentence {
             let end = tokens.last().map_or(0, |token| token.words.end);
             let form = |word: &Word| (analysis.form(word, text).to_owned(), word.upos);
             let words = analysis.words()[start..end].iter().map(form).collect();
-            let mut sentence = Sentence { words, names: Vec::new(), rules };
+            let mut sentence = Sentence { words, names: Vec::new() };
             let places: Vec<_> =
                 (start..end).map(|word| super::place(word, text, analysis)).collect();
             for (bytes, kind) in names {
@@ -123,17 +120,52 @@ pub fn train(
     finder
 }
 
+/// Lets a finder label sentences whose proper nouns are known for sure, to learn from them in turn. A sentence is left out where
+/// a proper noun is in no name, a name has none, or it is not clear.
+pub fn teach(finder: &Finder, sentences: Vec<Vec<(String, Upos)>>) -> Vec<Sentence> {
+    let mut scratch = Scratch::default();
+    let unit = i32::from(finder.confidence.unit);
+    let sentence = |words: Vec<(String, Upos)>| {
+        scratch.found.clear();
+        finder.score(words.iter().map(|(form, upos)| (form.as_str(), *upos)), &mut scratch);
+        for (scores, (_, upos)) in scratch.scores.iter_mut().zip(&words) {
+            if *upos == Upos::Propn {
+                scores[labels::OUTSIDE] -= NAMED * unit;
+            }
+        }
+        finder.label(0, &mut scratch);
+        let mut of_names = vec![false; words.len()];
+        for Found { span, lead } in &scratch.found {
+            let names = &words[span.words.clone()];
+            if *lead < CLEAR * unit || names.iter().all(|(_, upos)| *upos != Upos::Propn) {
+                return None;
+            }
+            of_names[span.words.clone()].fill(true);
+        }
+        let lost =
+            |((_, upos), of_name): (&(String, Upos), &bool)| *upos == Upos::Propn && !of_name;
+        if words.iter().zip(&of_names).any(lost) {
+            return None;
+        }
+        let name = |found: &Found| (found.span.words.clone(), found.span.kind);
+        let names = scratch.found.iter().map(name).collect();
+        Some(Sentence { words, names })
+    };
+    sentences.into_iter().filter_map(sentence).collect()
+}
+
+/// In steps of confidence, what [`teach`] takes off for a proper noun outside of names.
+const NAMED: i32 = 8;
+
+/// In steps of confidence, the least lead of a name that is learned from.
+const CLEAR: i32 = 3;
+
 /// Rounds weights to bytes and keeps the largest rows.
-fn pack(
-    features: &[(u64, bool)],
-    sums: &Weights<i64>,
-    options: &Options,
-) -> (Table<LABELS>, Steps) {
+fn pack(features: &[u64], sums: &Weights<i64>, options: &Options) -> (Table<LABELS>, Steps) {
     let largest = |row: &Row| row.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
     let rows = &sums.rows;
-    let mut order: Vec<usize> =
-        (0..rows.len()).filter(|row| !features[*row].1 && largest(&rows[*row]) > 0).collect();
-    order.sort_by_key(|row| (std::cmp::Reverse(largest(&rows[*row])), features[*row].0));
+    let mut order: Vec<usize> = (0..rows.len()).filter(|row| largest(&rows[*row]) > 0).collect();
+    order.sort_by_key(|row| (std::cmp::Reverse(largest(&rows[*row])), features[*row]));
     // The largest of all rows are few and are cut, so that the others keep their differences.
     let unit =
         order.get(order.len() / 2000).map_or(1, |row| largest(&rows[*row]) / 127).max(1) as i64;
@@ -142,7 +174,7 @@ fn pack(
         (weight + half) / unit
     };
     let byte = |weight: &i64| round(weight).clamp(-127, 127) as i8 as u8;
-    let packed = order.iter().map(|row| (features[*row].0, rows[*row].each_ref().map(byte)));
+    let packed = order.iter().map(|row| (features[*row], rows[*row].each_ref().map(byte)));
     let mut packed: Vec<_> = packed.filter(|(_, row)| *row != [0; LABELS]).collect();
     packed.truncate(options.rows_max);
     packed.sort_unstable_by_key(|(feature, _)| *feature);
@@ -193,9 +225,9 @@ fn confidence_of(finder: &Finder, held_out: &[Sentence]) -> Confidence {
             }
         }
     }
-    let shares = pools.iter().flat_map(|(all, right, steps)| {
-        std::iter::repeat_n((right / all).min(255) as u8, *steps)
-    });
+    let shares = pools
+        .iter()
+        .flat_map(|(all, right, steps)| std::iter::repeat_n((right / all).min(255) as u8, *steps));
     confidence.right.iter_mut().zip(shares).for_each(|(step, share)| *step = share);
     confidence
 }
@@ -272,8 +304,8 @@ impl<N: Copy + Default> Weights<N> {
 
 /// All training data as rows of weights.
 struct Examples {
-    /// The key of each row, and whether it is of the rules of some data alone.
-    features: Vec<(u64, bool)>,
+    /// The key of each row.
+    features: Vec<u64>,
     /// The words of each sentence, as a range of `words`.
     sentences: Vec<Range<usize>>,
     /// The rows of each word and its label.
@@ -284,19 +316,19 @@ struct Examples {
 
 impl Examples {
     fn new(sentences: &[Sentence], counts: &Counts, options: &Options) -> Examples {
-        let mut seen: HashedMap<(u32, bool)> = HashedMap::default();
+        let mut seen: HashedMap<u32> = HashedMap::default();
         each(sentences, counts, |feature| {
-            if let Some((feature, own)) = feature {
-                seen.entry(feature).or_insert((0, own)).0 += 1;
+            if let Some(feature) = feature {
+                *seen.entry(feature).or_default() += 1;
             }
         });
-        let kept = seen.iter().filter(|(_, (n, _))| *n >= options.count_min);
-        let mut features: Vec<(u64, bool)> = kept.map(|(f, (_, own))| (*f, *own)).collect();
+        let kept = seen.iter().filter(|(_, count)| **count >= options.count_min);
+        let mut features: Vec<u64> = kept.map(|(feature, _)| *feature).collect();
         features.sort_unstable();
-        let index: HashedMap<u32> = features.iter().zip(0..).map(|(f, row)| (f.0, row)).collect();
+        let index: HashedMap<u32> = features.iter().zip(0..).map(|(f, row)| (*f, row)).collect();
         let (mut rows, mut ends) = (Vec::new(), Vec::new());
         each(sentences, counts, |feature| match feature {
-            Some((feature, _)) => rows.extend(index.get(&feature)),
+            Some(feature) => rows.extend(index.get(&feature)),
             None => ends.push(rows.len()),
         });
         let labels = sentences.iter().flat_map(labels_of);
@@ -347,8 +379,18 @@ impl Examples {
                     let last = (right, wrong);
                     (right, wrong) = (usize::from(*label), usize::from(found[at]));
                     if at > 0 && (last, right) != ((last.1, last.0), wrong) {
-                        change(&mut weights.steps[last.0][right], &mut early.steps[last.0][right], 1, time);
-                        change(&mut weights.steps[last.1][wrong], &mut early.steps[last.1][wrong], -1, time);
+                        change(
+                            &mut weights.steps[last.0][right],
+                            &mut early.steps[last.0][right],
+                            1,
+                            time,
+                        );
+                        change(
+                            &mut weights.steps[last.1][wrong],
+                            &mut early.steps[last.1][wrong],
+                            -1,
+                            time,
+                        );
                     }
                     if right == wrong {
                         continue;
@@ -409,14 +451,8 @@ fn labels_of(sentence: &Sentence) -> Vec<u8> {
     all
 }
 
-/// The copy of a feature that only data with rules of their own have: what they label otherwise is learned there, and
-/// left out of the model (Daumé 2007, with the target's own copies left out).
-fn of_rules(feature: u64, rules: u32) -> u64 {
-    feature ^ hash::feature(250, rules.into())
-}
-
-/// Tells every feature of every word, and whether it is of rules alone; and nothing at the end of each word.
-fn each(sentences: &[Sentence], counts: &Counts, mut tell: impl FnMut(Option<(u64, bool)>)) {
+/// Tells every feature of every word, and nothing at the end of each word.
+fn each(sentences: &[Sentence], counts: &Counts, mut tell: impl FnMut(Option<u64>)) {
     let mut spelling = Spelling::default();
     for (number, sentence) in sentences.iter().enumerate() {
         let mut looks: Vec<Look> = Vec::with_capacity(sentence.words.len());
@@ -428,15 +464,9 @@ fn each(sentences: &[Sentence], counts: &Counts, mut tell: impl FnMut(Option<(u6
             places.push(Place { light: features::Light::new(&look), upos: *upos as u64 });
             looks.push(look);
         }
-        let rules = sentence.rules;
         let style = features::style(&places);
         for at in 0..looks.len() {
-            let mut tell_one = |feature: u64| {
-                tell(Some((feature, false)));
-                if rules != 0 {
-                    tell(Some((of_rules(feature, rules), true)));
-                }
-            };
+            let mut tell_one = |feature: u64| tell(Some(feature));
             for (role, away) in (0..ROLES).zip([0, -2, -1, 1, 2]) {
                 match at.checked_add_signed(away).and_then(|at| looks.get(at)) {
                     Some(look) => features::of_word(role, look, &mut tell_one),

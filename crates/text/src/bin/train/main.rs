@@ -20,6 +20,7 @@ mod measure;
 mod named;
 #[path = "../../opinions.rs"]
 mod opinions;
+mod projected;
 mod sentiment;
 mod tag;
 
