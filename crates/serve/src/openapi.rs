@@ -133,17 +133,18 @@ fn texts() -> Value {
     let said: &[(&str, &str)] = &[("label", "string"), ("score", "number"), ("confidence", "number")];
     let found: &[(&str, &str)] = &[
         ("-id", "any"), ("-language", "string?"), ("-confidence", "number"), ("-sentences", "[Sentence]"), ("-sentiment", "Sentiment"),
-        ("-chunks", "[Chunk]"), ("-themes", "[Theme]"), ("-topics", "[Toward]"), ("-matches", "[Match]"),
+        ("-entities", "[Entity]"), ("-chunks", "[Chunk]"), ("-themes", "[Theme]"), ("-topics", "[Toward]"), ("-matches", "[Match]"),
     ];
     json!({
         "Texts": object(&[
-            ("-text", "string"), ("-id", "any"), ("-language", "string?"), ("-texts", "array"), ("-because", "boolean"), ("-chunks", "boolean"),
+            ("-text", "string"), ("-id", "any"), ("-language", "string?"), ("-texts", "array"), ("-because", "boolean"), ("-entities", "boolean"), ("-chunks", "boolean"),
             ("-themes", "boolean"), ("-topics", "[Topic]"), ("-filters", "array"),
         ]),
         "Topic": object(&[("name", "string"), ("words", "[TopicWord]")]),
         "TopicWord": object(&[("kind", "string"), ("text", "string")]),
         "TextAnswer": object(&[found, &[("-items", "[TextItem]")]].concat()),
         "TextItem": object(&[found, &[("-error", "string")]].concat()),
+        "Entity": object(&[place, &[("kind", "string"), ("text", "string"), ("confidence", "number")]].concat()),
         "Chunk": object(&[place, said, &[("text", "string")]].concat()),
         "Theme": object(&[("text", "string"), ("lemma", "string"), ("score", "number"), ("count", "integer"), ("occurrences", "[Places]"), ("sentiment", "Sentiment")]),
         "Toward": object(&[said, &[("topic", "string"), ("count", "integer"), ("occurrences", "[Occurrence]")]].concat()),

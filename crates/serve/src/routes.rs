@@ -178,6 +178,7 @@ pub(crate) const ROUTES: &[Route] = &[
     texts!("/api/v1/text/language", "Say what language texts are in", Language),
     texts!("/api/v1/text/tag", "Find sentences and words, with parts of speech and lemmas", Tags),
     texts!("/api/v1/text/sentiment", "Say how texts speak of their subject", Sentiment),
+    texts!("/api/v1/text/entities", "Find names of persons, organisations and places in texts", Entities),
     texts!("/api/v1/text/chunks", "Find the phrases of texts that speak for or against", Chunks),
     texts!("/api/v1/text/themes", "Find phrases that tell what texts are about", Themes),
     texts!("/api/v1/text/topics", "Say how texts speak of things that are asked about", Topics),

@@ -89,6 +89,14 @@ impl Analysis {
         }
     }
 
+    /// Where a word stands in the text; `None` where it does not stand there as it is.
+    pub fn bytes(&self, word: &Word) -> Option<Range<usize>> {
+        match &word.form {
+            Form::Text(range) => Some(range.clone()),
+            Form::Other(_) => None,
+        }
+    }
+
     /// Forgets all, and keeps the memory.
     pub fn clear(&mut self) {
         self.sentences.clear();

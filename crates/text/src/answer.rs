@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::analysis::{Analysis, Scratch};
+use crate::entities::{self, Entity};
 use crate::filter::{Filters, Found};
 use crate::places::{Place, Places};
 use crate::sentiment::rules::{Lemma, Matcher, Ruling};
@@ -24,6 +25,8 @@ pub struct Wants<'a> {
     pub language: Option<Language>,
     /// Sentences, tokens, words with part of speech and lemma.
     pub tags: bool,
+    /// Names of persons, organisations, places.
+    pub entities: bool,
     /// What the text says of its subject; with `tags`, what each sentence says, too.
     pub sentiment: bool,
     /// Why: the parts with an effect.
@@ -50,6 +53,9 @@ pub struct Answer {
     /// The sentences; `None` where nobody asked, or the language is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentences: Option<Vec<Sentence>>,
+    /// The names in it; `None` likewise, and where none are known in the language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entities: Option<Vec<Entity>>,
     /// What the text says of its subject; `None` likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentiment: Option<Sentiment>,
@@ -175,6 +181,7 @@ pub struct Reason {
 pub struct Desk {
     scratch: [Scratch; 10],
     analysis: Analysis,
+    entities: [entities::Scratch; 10],
     sentiment: sentiment::Scratch,
 }
 
@@ -191,6 +198,7 @@ pub fn answer(text: &str, wants: &Wants<'_>, desk: &mut Desk) -> Answer {
         language: language.map(Language::code),
         confidence,
         sentences: None,
+        entities: None,
         sentiment: None,
         chunks: None,
         themes: None,
@@ -207,9 +215,16 @@ pub fn answer(text: &str, wants: &Wants<'_>, desk: &mut Desk) -> Answer {
     // Rules and filters for lemmas need these, and so do topics.
     let ruled = rules.is_some() && (wants.sentiment || wants.chunks);
     let filtered = wants.filters.is_some_and(Filters::need_lemmas);
-    let mut sentences = Vec::new();
-    if wants.tags || wants.themes || topics.is_some() || ruled || filtered {
-        sentences = self::sentences(text, language, desk);
+    let worded = wants.tags || wants.themes || topics.is_some() || ruled || filtered;
+    if worded || wants.entities {
+        analyse(text, language, desk);
+    }
+    let mut sentences = if worded { sentences(text, language, desk) } else { Vec::new() };
+    if wants.entities {
+        let Desk { analysis, entities, .. } = desk;
+        let scratch = &mut entities[language.index()];
+        let finder = models::finder(language);
+        answer.entities = finder.map(|finder| finder.find(text, analysis, scratch));
     }
     let mut said = Vec::new();
     {
@@ -240,11 +255,15 @@ pub fn answer(text: &str, wants: &Wants<'_>, desk: &mut Desk) -> Answer {
     answer
 }
 
-fn sentences(text: &str, language: Language, desk: &mut Desk) -> Vec<Sentence> {
-    let engine = models::engine(language);
+fn analyse(text: &str, language: Language, desk: &mut Desk) {
     let Desk { scratch, analysis, .. } = desk;
-    analysis.clear();
-    engine.analyse(text, &mut scratch[language.index()], analysis);
+    models::engine(language).analyse(text, &mut scratch[language.index()], analysis);
+}
+
+/// The sentences of the text that was analysed last.
+fn sentences(text: &str, language: Language, desk: &Desk) -> Vec<Sentence> {
+    let engine = models::engine(language);
+    let Desk { analysis, .. } = desk;
     let word = |word: &crate::analysis::Word| {
         let (form, mut lemma) = (analysis.form(word, text).to_owned(), String::new());
         let known = engine.tagger().lemma(&form, word.upos, &mut lemma);

@@ -153,6 +153,16 @@ pub(crate) fn words(file: &File) -> Result<Vec<(String, Upos)>> {
         .collect())
 }
 
+/// The language of a file that was named: that of `--language`, where one was given, or of its folder.
+pub(crate) fn language_of(path: &Path, options: &Options) -> Result<Language> {
+    let folder = path.parent().and_then(|folder| folder.file_name()?.to_str());
+    let language = match options.languages[..] {
+        [one] => Some(one),
+        _ => folder.and_then(Language::parse),
+    };
+    language.ok_or(format!("{}: which --language?", path.display()).into())
+}
+
 /// The options that follow a subcommand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {

@@ -32,6 +32,7 @@ pub mod analysis;
 pub mod answer;
 mod binary;
 pub mod conllu;
+pub mod entities;
 pub mod filter;
 mod hash;
 pub mod html;

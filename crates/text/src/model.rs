@@ -45,11 +45,14 @@ pub enum Kind {
     Language = 3,
     /// How a text speaks of its subject.
     Sentiment = 4,
+    /// Names of persons, organisations, places.
+    Entities = 5,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 4] = [Kind::Segment, Kind::Tag, Kind::Language, Kind::Sentiment];
+    pub const ALL: [Kind; 5] =
+        [Kind::Segment, Kind::Tag, Kind::Language, Kind::Sentiment, Kind::Entities];
 
     /// As it stands in names of files and on the command line.
     pub const fn name(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Kind {
             Kind::Tag => "tag",
             Kind::Language => "language",
             Kind::Sentiment => "sentiment",
+            Kind::Entities => "entities",
         }
     }
 }

@@ -2,15 +2,16 @@
 
 use crate::Language;
 use crate::analysis::Engine;
+use crate::entities::Finder;
 use crate::model::{Card, Error, Kind, Model};
 use crate::segment::Segmenter;
 use crate::tag::Tagger;
 use std::sync::OnceLock;
 
-/// The bytes of a language's models; without non-commercial data where the feature is off.
+/// The bytes of a language's models, by name: all data, free data alone, and names from free data alone; without non-commercial data where the feature is off.
 macro_rules! models {
-    ($($language:ident: $whole:literal, $free:literal;)*) => {
-        const fn bytes(language: Language) -> [&'static [u8]; 2] {
+    ($($language:ident: $whole:literal, $free:literal, $free_names:literal;)*) => {
+        const fn bytes(language: Language) -> [&'static [u8]; 3] {
             match language {
                 $(Language::$language => {
                     #[cfg(feature = "non-commercial")]
@@ -18,6 +19,7 @@ macro_rules! models {
                         [
                             include_bytes!(concat!("../models/", $whole, ".segment.model")),
                             include_bytes!(concat!("../models/", $whole, ".tag.model")),
+                            include_bytes!(concat!("../models/", $whole, ".entities.model")),
                         ]
                     }
                     #[cfg(not(feature = "non-commercial"))]
@@ -25,6 +27,7 @@ macro_rules! models {
                         [
                             include_bytes!(concat!("../models/", $free, ".segment.model")),
                             include_bytes!(concat!("../models/", $free, ".tag.model")),
+                            include_bytes!(concat!("../models/", $free_names, ".entities.model")),
                         ]
                     }
                 })*
@@ -34,16 +37,16 @@ macro_rules! models {
 }
 
 models! {
-    En: "en", "en.free";
-    Ar: "ar", "ar.free";
-    Zh: "zh", "zh";
-    De: "de", "de";
-    Fr: "fr", "fr";
-    Es: "es", "es";
-    It: "it", "it.free";
-    Ru: "ru", "ru.free";
-    Pl: "pl", "pl.free";
-    Pt: "pt", "pt";
+    En: "en", "en.free", "en";
+    Ar: "ar", "ar.free", "ar";
+    Zh: "zh", "zh", "zh";
+    De: "de", "de", "de";
+    Fr: "fr", "fr", "fr";
+    Es: "es", "es", "es";
+    It: "it", "it.free", "it.free";
+    Ru: "ru", "ru.free", "ru";
+    Pl: "pl", "pl.free", "pl";
+    Pt: "pt", "pt", "pt";
 }
 
 /// The engine of a language; its models are read when it is asked for the first time.
@@ -57,20 +60,38 @@ pub fn engine(language: Language) -> &'static Engine {
     })
 }
 
-fn read([segment, tag]: [&[u8]; 2]) -> Result<Engine, Error> {
+/// The finder of names of a language, or nothing where there is no model; it is read when it is asked for the first time.
+///
+/// # Panics
+/// As [`engine`].
+pub fn finder(language: Language) -> Option<&'static Finder> {
+    static FINDERS: [OnceLock<Finder>; 10] = [const { OnceLock::new() }; 10];
+    let [_, _, names] = bytes(language);
+    let read = || {
+        let finder = Model::read(names).and_then(|model| Finder::read(&model));
+        finder.expect("models that are built in were read by a test")
+    };
+    (!names.is_empty()).then(|| FINDERS[language.index()].get_or_init(read))
+}
+
+fn read([segment, tag, _]: [&[u8]; 3]) -> Result<Engine, Error> {
     let (segment, tag) = (Model::read(segment)?, Model::read(tag)?);
     Ok(Engine::new(Segmenter::read(&segment)?, Tagger::read(&tag)?))
 }
 
-/// What is built in for segmentation and tagging: kind, language, bytes and card of each model.
+/// What is built in for segmentation, tagging and names: kind, language, bytes and card of each model.
 ///
 /// # Errors
 /// Where a card cannot be read.
 pub fn cards() -> Result<Vec<(Kind, Language, usize, Card)>, Error> {
     let mut cards = Vec::new();
     for language in Language::ALL {
-        for (kind, bytes) in [Kind::Segment, Kind::Tag].into_iter().zip(bytes(language)) {
-            cards.push((kind, language, bytes.len(), Model::card(bytes)?));
+        let kinds = [Kind::Segment, Kind::Tag, Kind::Entities];
+        for (kind, bytes) in kinds.into_iter().zip(bytes(language)) {
+            // A language may have no model for names.
+            if !bytes.is_empty() {
+                cards.push((kind, language, bytes.len(), Model::card(bytes)?));
+            }
         }
     }
     Ok(cards)
@@ -92,6 +113,7 @@ mod tests {
         assert!(total < BYTES_MAX, "{total} bytes");
         for language in Language::ALL {
             engine(language); // which panics where it cannot
+            finder(language);
         }
     }
 

@@ -25,11 +25,28 @@ impl Agreement {
         }
     }
 
+    /// How many of those found are right, in percent.
+    pub fn precision(&self) -> f64 {
+        percent(self.right, self.found)
+    }
+
+    /// How many of those that there are were found, in percent.
+    pub fn recall(&self) -> f64 {
+        percent(self.right, self.gold)
+    }
+
     /// Adds another's counts.
     pub fn add(&mut self, other: &Agreement) {
         self.gold += other.gold;
         self.found += other.found;
         self.right += other.right;
+    }
+}
+
+fn percent(part: u64, all: u64) -> f64 {
+    match all {
+        0 => 100.0,
+        all => 100.0 * part as f64 / all as f64,
     }
 }
 

@@ -9,6 +9,12 @@ pub(crate) const SUFFIXES: usize = 6;
 /// How many beginnings are seen.
 pub(crate) const PREFIXES: usize = 4;
 
+/// How many stems are seen: without the last character up to without the last three.
+pub(crate) const STEMS: usize = 3;
+
+/// The fewest characters of a stem.
+const STEM_CHARS_MIN: usize = 3;
+
 /// Of a longer word only this many characters at either end are looked at.
 const SIDE_CHARS_MAX: usize = 24;
 
@@ -29,8 +35,12 @@ pub(crate) struct Seen {
     pub(crate) long_shape: u64,
     /// How many characters, at most twice [`SIDE_CHARS_MAX`].
     pub(crate) length: u32,
-    /// Whether it begins with an upper-case letter.
+    /// Whether it begins with an upper-case letter of the Latin script.
     pub(crate) capital: bool,
+    /// Whether it begins with an upper-case letter of any script.
+    pub(crate) upper: bool,
+    /// Whether it begins with a lower-case letter of any script.
+    pub(crate) lower: bool,
     /// Whether a character is neither letter nor digit.
     pub(crate) mixed: bool,
 }
@@ -54,6 +64,8 @@ impl Spelling {
             let kind = kind(c);
             if i == 0 {
                 seen.capital = kind == 'A';
+                seen.upper = matches!(kind, 'A' | 'B');
+                seen.lower = matches!(kind, 'a' | 'b');
             }
             seen.mixed |= !matches!(kind, 'A' | 'a' | 'o' | '0');
             if i < 10 {
@@ -80,6 +92,18 @@ impl Spelling {
             *suffix = hash::mix(hash);
         }
         seen
+    }
+
+    /// Hashes of the normal form of the word that was seen last without its last characters, one to [`STEMS`]; 0 where too little
+    /// would be left.
+    pub(crate) fn stems(&self) -> [u64; STEMS] {
+        std::array::from_fn(|cut| match self.chars.len().checked_sub(cut + 1) {
+            Some(length) if length >= STEM_CHARS_MIN => {
+                let hash = |hash, c: &char| hash::join(hash, u64::from(*c) + 1);
+                hash::mix(self.chars[..length].iter().fold(3, hash))
+            }
+            _ => 0,
+        })
     }
 
     /// The hash of a word's normal form, as [`Seen::form`].

@@ -30,6 +30,8 @@ pub(super) struct Ask<'a> {
     #[serde(default)]
     because: bool,
     #[serde(default)]
+    entities: bool,
+    #[serde(default)]
     chunks: bool,
     #[serde(default)]
     themes: bool,
@@ -43,6 +45,7 @@ pub(super) struct Wanted {
     about: Option<About>,
     language: Option<Language>,
     because: bool,
+    entities: bool,
     chunks: bool,
     themes: bool,
     topics: Option<Vec<Topics>>,
@@ -58,6 +61,7 @@ impl Wanted {
             tags: about(&[About::All, About::Tags]),
             sentiment: about(&[About::All, About::Sentiment]),
             because: self.because,
+            entities: self.entities || about(&[About::Entities]),
             chunks: self.chunks || about(&[About::Chunks]),
             themes: self.themes || about(&[About::Themes]),
             topics: self.topics.as_deref(),
@@ -116,6 +120,7 @@ impl<'a> Ask<'a> {
             about: Some(about),
             language,
             because: self.because,
+            entities: self.entities,
             chunks: self.chunks,
             themes: self.themes,
             topics: topics.map_err(|error| Error::usage(error.to_string()))?,

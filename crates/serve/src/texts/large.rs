@@ -138,7 +138,7 @@ async fn one(
 ) -> Result<Body, Error> {
     if text.len() > WORDS_BYTES_MAX && needs_words(&call.wants()) {
         let why = format!(
-            "themes, topics, and lemmas of rules and filters want all words of a text at once: it has {WORDS_BYTES_MAX} bytes at most then"
+            "names, themes, topics, and lemmas of rules and filters want all words of a text at once: it has {WORDS_BYTES_MAX} bytes at most then"
         );
         return Err(Error::refused(Code::TooLarge, why));
     }
@@ -190,7 +190,7 @@ async fn one(
 fn needs_words(wants: &Wants<'_>) -> bool {
     let ruled = wants.rules.is_some() && (wants.sentiment || wants.chunks);
     let filtered = wants.filters.is_some_and(Filters::need_lemmas);
-    wants.themes || wants.topics.is_some() || ruled || filtered
+    wants.entities || wants.themes || wants.topics.is_some() || ruled || filtered
 }
 
 /// Where a text is cut, and how many characters stand before each part.

@@ -78,6 +78,8 @@ pub(crate) enum About {
     Chunks,
     /// Phrases that tell what they are about.
     Themes,
+    /// Names of persons, organisations, places.
+    Entities,
     /// How they speak of things that are asked about.
     Topics,
     /// Which rules match them.
@@ -85,8 +87,18 @@ pub(crate) enum About {
 }
 
 /// What stands behind `/api/v1/text/` in the addresses at which texts are looked at.
-const NAMES: [&str; 9] =
-    ["analyze", "language", "tag", "sentiment", "chunks", "themes", "topics", "filter", "html"];
+const NAMES: [&str; 10] = [
+    "entities",
+    "analyze",
+    "language",
+    "tag",
+    "sentiment",
+    "chunks",
+    "themes",
+    "topics",
+    "filter",
+    "html",
+];
 
 impl About {
     /// Whether a route is one at which texts are looked at.

@@ -139,6 +139,7 @@ fn asks(target: &Target) -> Vec<Ask> {
         text("/api/v1/text/language"),
         text("/api/v1/text/tag"),
         text("/api/v1/text/sentiment"),
+        text("/api/v1/text/entities"),
         text("/api/v1/text/chunks"),
         text("/api/v1/text/themes"),
         post(Action::Analyse, "/api/v1/text/topics", json!({ "text": "The mill.", "topics": [] })),

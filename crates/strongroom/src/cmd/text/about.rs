@@ -24,6 +24,12 @@ pub(crate) struct Plain {
 }
 
 #[derive(Args)]
+pub(crate) struct Entities {
+    #[command(flatten)]
+    input: Input,
+}
+
+#[derive(Args)]
 pub(crate) struct TopicArgs {
     #[command(flatten)]
     plain: Plain,
@@ -51,6 +57,17 @@ pub(crate) struct Clean {
     /// The charset, where the page does not say it
     #[arg(long, value_name = "NAME")]
     charset: Option<String>,
+}
+
+pub(crate) fn entities(cx: &Context, args: &Entities) -> Result<Answer, Failure> {
+    let wants = Wants { language: args.input.language, entities: true, ..Wants::default() };
+    each_text(cx, &args.input, &wants, |answer, _| {
+        let names = answer.entities.iter().flatten().map(|name| {
+            let (kind, sure) = (name.kind.name(), name.confidence * 100.0);
+            format!("\n  {kind:<12} {} ({sure:.0} %)", name.text.replace('\n', " "))
+        });
+        format!("{}{}", code(answer), names.collect::<String>())
+    })
 }
 
 pub(crate) fn chunks(cx: &Context, args: &Plain) -> Result<Answer, Failure> {

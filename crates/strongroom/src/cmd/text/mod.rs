@@ -33,6 +33,8 @@ pub(crate) enum Text {
     Tag(Tag),
     /// Say how each text speaks of its subject, and why
     Sentiment(Sentiments),
+    /// Find names of persons, organisations and places
+    Entities(about::Entities),
     /// Find the phrases that speak for or against
     Chunks(about::Plain),
     /// Find phrases that tell what each text is about
@@ -199,6 +201,7 @@ pub(crate) fn run(cx: &Context, args: Text) -> Result<Answer, Failure> {
         Text::Language(args) => languages(cx, &args),
         Text::Tag(args) => tag(cx, &args),
         Text::Sentiment(args) => sentiments(cx, &args),
+        Text::Entities(args) => about::entities(cx, &args),
         Text::Chunks(args) => about::chunks(cx, &args),
         Text::Themes(args) => about::themes(cx, &args),
         Text::Topics(args) => about::topics(cx, &args),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p strongroom-text --bin evaluate -- all
+//!     entities [--language L]... [FILE.tsv]...
 //!     language [--language L]... [FILE.tsv]...
 //!     sentiment [--language L]... [FILE.tsv]...
 //!     tag|segment [--gold-tokens] [--language L]... [FILE.conllu[.gz]]...
@@ -9,11 +10,14 @@
 
 #[path = "../../data.rs"]
 mod data;
+mod entities;
 mod language;
 #[path = "../../lines.rs"]
 mod lines;
 #[path = "../../measure.rs"]
 mod measure;
+#[path = "../../named.rs"]
+mod named;
 #[path = "../../opinions.rs"]
 mod opinions;
 mod sentiment;
@@ -26,8 +30,12 @@ use std::process::ExitCode;
 type Command = fn(&Options) -> Result<()>;
 
 /// What can be evaluated, in the order of `all`.
-const EVALUATORS: &[(&str, Command)] =
-    &[("language", language::evaluate), ("sentiment", sentiment::evaluate), ("tag", tag::evaluate)];
+const EVALUATORS: &[(&str, Command)] = &[
+    ("language", language::evaluate),
+    ("sentiment", sentiment::evaluate),
+    ("tag", tag::evaluate),
+    ("entities", entities::evaluate),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -48,12 +48,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
 fn treebanks(options: &Options) -> Result<Vec<(Language, Vec<File>)>> {
     let mut treebanks = Vec::new();
     for path in &options.files {
-        let folder = path.parent().and_then(|folder| folder.file_name()?.to_str());
-        let language = match options.languages[..] {
-            [one] => Some(one),
-            _ => folder.and_then(Language::parse),
-        };
-        let language = language.ok_or(format!("{}: which --language?", path.display()))?;
+        let language = data::language_of(path, options)?;
         treebanks.push((language, vec![named(path)]));
     }
     if options.files.is_empty() {

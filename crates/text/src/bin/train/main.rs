@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p strongroom-text --bin train -- all
+//!     entities [--language L]...
 //!     language
 //!     sentiment
 //!     tag|segment [--language L]...
@@ -9,13 +10,17 @@
 
 #[path = "../../data.rs"]
 mod data;
+mod entities;
 mod language;
 #[path = "../../lines.rs"]
 mod lines;
 #[path = "../../measure.rs"]
 mod measure;
+#[path = "../../named.rs"]
+mod named;
 #[path = "../../opinions.rs"]
 mod opinions;
+mod projected;
 mod sentiment;
 mod tag;
 
@@ -28,8 +33,13 @@ use strongroom_text::model::Model;
 type Command = fn(&Options) -> Result<()>;
 
 /// What can be trained, in the order of `all`.
-const TRAINERS: &[(&str, Command)] =
-    &[("language", language::train), ("sentiment", sentiment::train), ("tag", tag::train)];
+const TRAINERS: &[(&str, Command)] = &[
+    ("language", language::train),
+    ("sentiment", sentiment::train),
+    ("tag", tag::train),
+    // Names are learned with the parts of speech of the taggers.
+    ("entities", entities::train),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
