@@ -100,7 +100,7 @@ pub(crate) fn files(section: &str, language: &str) -> Result<Vec<File>> {
     Ok(found)
 }
 
-/// A whole file as text, unpacked where its name ends with `.gz`.
+/// A whole file as text, unpacked where its name ends with `.gz`, without a byte order mark.
 pub(crate) fn read(path: &Path) -> Result<String> {
     let named = |e: std::io::Error| format!("{}: {e}", path.display());
     let bytes = std::fs::read(path).map_err(named)?;
@@ -110,6 +110,9 @@ pub(crate) fn read(path: &Path) -> Result<String> {
         false => (&bytes[..]).read_to_string(&mut text),
     }
     .map_err(named)?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
     Ok(text)
 }
 
@@ -125,7 +128,41 @@ pub(crate) fn rows(path: &Path) -> Result<Vec<Vec<String>>> {
     Ok(rows.map(|line| line.split('\t').map(str::to_owned).collect()).collect())
 }
 
-/// What `\\` and `\n` in the text of sentiment rows stand for.
+/// The rows of a file of `label<TAB>text`, empty lines left out: the number of the line, from 1, label and text.
+pub(crate) fn labelled(path: &Path) -> Result<Vec<(usize, String, String)>> {
+    let content = read(path)?;
+    let mut rows = Vec::new();
+    for (line, row) in (1..).zip(content.lines()).filter(|(_, row)| !row.is_empty()) {
+        let (label, text) = row
+            .split_once('\t')
+            .ok_or_else(|| format!("{}: line {line} is no label, tab, text", path.display()))?;
+        rows.push((line, label.to_owned(), unescape(text)));
+    }
+    match rows.is_empty() {
+        true => Err(format!("{}: there are no rows", path.display()).into()),
+        false => Ok(rows),
+    }
+}
+
+/// Writes what [`labelled`] reads.
+pub(crate) fn write_labelled<'a>(
+    path: &Path,
+    rows: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<()> {
+    let escape = |text: &str| text.replace('\\', r"\\").replace('\n', r"\n");
+    let lines = rows.map(|(label, text)| format!("{label}\t{}\n", escape(text)));
+    write(path, &lines.collect::<String>())
+}
+
+/// Writes a file, and the folders that it lies in.
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+    let named = |e: std::io::Error| format!("{}: {e}", path.display());
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(named)?;
+    std::fs::write(path, text).map_err(named)?;
+    Ok(())
+}
+
+/// What `\\` and `\n` in the text of rows stand for.
 pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
@@ -170,6 +207,8 @@ pub(crate) struct Options {
     pub(crate) languages: Vec<Language>,
     /// `--gold-tokens`.
     pub(crate) gold_tokens: bool,
+    /// `--write-items FOLDER`: the very texts that are judged are written there too.
+    pub(crate) write_items: Option<PathBuf>,
     /// What is no option.
     pub(crate) files: Vec<PathBuf>,
 }
@@ -187,6 +226,10 @@ impl Options {
                     options.languages.push(language.ok_or(format!("unknown language {code}"))?);
                 }
                 "--gold-tokens" => options.gold_tokens = true,
+                "--write-items" => {
+                    let folder = arguments.next().ok_or("--write-items wants a folder")?;
+                    options.write_items = Some(folder.into());
+                }
                 other if other.starts_with("--") => {
                     return Err(format!("unknown option {other}").into());
                 }

@@ -1,15 +1,17 @@
-//! Figures of an engine on treebanks. A module of the binaries.
+//! Figures of an engine on treebanks, how sure answers are, and how long things take. A module of the binaries.
 #![allow(dead_code, reason = "each binary uses a part of it")]
 
 use crate::data::{self, File, Result};
+use rustix::time::{ClockId, clock_gettime};
+use std::fmt;
 use std::time::Instant;
 use strongroom_text::analysis::{Analysis, Engine, Scratch};
 use strongroom_text::conllu::{self, Sentence};
 use strongroom_text::score::{self, Agreement, Scores};
 use strongroom_text::{Upos, tag};
 
-/// How often a text is analysed to see how fast.
-const ROUNDS: usize = 7;
+/// How often everything is done to see how fast.
+pub(crate) const ROUNDS: usize = 7;
 
 /// The figures of a treebank.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +22,7 @@ pub(crate) struct Figures {
     pub(crate) lemmas: Agreement,
     /// From raw text.
     pub(crate) raw: Scores,
-    /// Tokens found in raw text, and seconds for that.
+    /// Tokens found in raw text, and seconds of a core for that.
     pub(crate) tokens: usize,
     pub(crate) seconds: f64,
 }
@@ -38,6 +40,9 @@ impl Figures {
 /// A treebank; in early PADT names are tagged X, and count as PROPN.
 pub(crate) fn treebank(file: &File) -> Result<Vec<Sentence>> {
     let mut treebank = data::treebank(&file.path)?;
+    if treebank.is_empty() {
+        return Err(format!("{}: there are no sentences", file.path.display()).into());
+    }
     if file.set().contains("padt") {
         let tokens = treebank.iter_mut().flat_map(|sentence| &mut sentence.tokens);
         for word in tokens.flat_map(|token| &mut token.words).filter(|w| w.upos == Upos::X) {
@@ -80,17 +85,90 @@ pub(crate) fn gold_tokens(engine: &Engine, treebank: &[Sentence]) -> Figures {
 fn raw_text(engine: &Engine, treebank: &[Sentence], figures: &mut Figures) -> Result<()> {
     let (text, _) = conllu::raw_text(treebank);
     let (mut scratch, mut analysis) = (Scratch::default(), Analysis::default());
-    // Once to warm up, as in a process that runs on; then the best of some rounds, for others may be at work.
-    engine.analyse(&text, &mut scratch, &mut analysis);
-    figures.seconds = f64::INFINITY;
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        engine.analyse(&text, &mut scratch, &mut analysis);
-        figures.seconds = figures.seconds.min(start.elapsed().as_secs_f64());
-    }
+    let rounds = rounds(|| engine.analyse(&text, &mut scratch, &mut analysis));
+    figures.seconds = rounds.iter().map(|took| took.cpu).fold(f64::INFINITY, f64::min);
     figures.tokens = analysis.tokens().len();
     let found =
         analysis.sentences().iter().map(|sentence| analysis.conllu(engine, sentence, &text));
     figures.raw = score::compare(treebank, &found.collect::<Vec<_>>())?;
     Ok(())
+}
+
+/// How long something took.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Took {
+    /// Seconds by the clock.
+    pub(crate) wall: f64,
+    /// Seconds of the cores that this process had for it, all threads together. Where others are at work too, this tells
+    /// how fast something is on a core of its own.
+    pub(crate) cpu: f64,
+}
+
+/// How long `work` takes.
+pub(crate) fn took(work: impl FnOnce()) -> Took {
+    let cpu = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    let (start, before) = (Instant::now(), cpu());
+    work();
+    Took { wall: start.elapsed().as_secs_f64(), cpu: cpu() - before }
+}
+
+/// How long `work` takes each of [`ROUNDS`] times, after once to warm up, as in a process that runs on.
+pub(crate) fn rounds(mut work: impl FnMut()) -> [Took; ROUNDS] {
+    work();
+    std::array::from_fn(|_| took(&mut work))
+}
+
+/// How confidence and the share of right answers go together, in ten steps of confidence.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Calibration([Step; 10]);
+
+#[derive(Clone, Copy, Default)]
+struct Step {
+    answers: u32,
+    /// The sum of their confidences.
+    confidence: f32,
+    right: u32,
+}
+
+impl Calibration {
+    /// Counts an answer; `confidence` is from 0 to 1.
+    pub(crate) fn add(&mut self, confidence: f32, right: bool) {
+        let step = &mut self.0[((confidence * 10.0) as usize).min(9)];
+        step.answers += 1;
+        step.confidence += confidence;
+        step.right += u32::from(right);
+    }
+}
+
+/// The mean confidence and the share of right answers of each step, and the mean gap between the two.
+impl fmt::Display for Calibration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("confidence→right:")?;
+        for step in self.0.iter().filter(|step| step.answers > 0) {
+            let all = step.answers as f32;
+            write!(f, " {:.2}→{:.2}", step.confidence / all, step.right as f32 / all)?;
+        }
+        let all: u32 = self.0.iter().map(|step| step.answers).sum();
+        let gap: f32 = self.0.iter().map(|step| (step.confidence - step.right as f32).abs()).sum();
+        write!(f, "; mean gap {:.3}", gap / all.max(1) as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calibration_tells_confidence_and_share_of_each_step() {
+        let mut calibration = Calibration::default();
+        assert_eq!(calibration.to_string(), "confidence→right:; mean gap 0.000");
+        for (confidence, right) in [(0.5, true), (0.52, false), (0.98, true), (1.0, true)] {
+            calibration.add(confidence, right);
+        }
+        let expected = "confidence→right: 0.51→0.50 0.99→1.00; mean gap 0.010";
+        assert_eq!(calibration.to_string(), expected);
+    }
 }

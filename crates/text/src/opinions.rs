@@ -16,15 +16,20 @@ pub(crate) struct Set {
 }
 
 impl Set {
+    /// Whether its texts are positive or negative only.
+    pub(crate) fn has_two_labels(&self) -> bool {
+        have_two_labels(&self.rows)
+    }
+
     /// Whether it is the one that the figures are for.
     pub(crate) fn is_benchmark(&self) -> bool {
         self.file.set() == BENCHMARK
     }
+}
 
-    /// Whether its texts are positive or negative only.
-    pub(crate) fn has_two_labels(&self) -> bool {
-        self.rows.iter().all(|(label, _)| *label != Label::Neutral)
-    }
+/// Whether texts are positive or negative only.
+pub(crate) fn have_two_labels(rows: &[(Label, String)]) -> bool {
+    rows.iter().all(|(label, _)| *label != Label::Neutral)
 }
 
 /// All sets of some languages, for training or for development.
@@ -43,15 +48,15 @@ pub(crate) fn sets(languages: &[Language], part: Part) -> Result<Vec<Set>> {
 
 /// The rows of a file of `label<TAB>text`.
 pub(crate) fn rows(path: &std::path::Path) -> Result<Vec<(Label, String)>> {
-    let mut rows = Vec::new();
-    for (at, row) in data::rows(path)?.into_iter().enumerate() {
-        let label = row.first().and_then(|name| Label::parse(name));
-        let (Some(label), Some(text)) = (label, row.get(1)) else {
-            return Err(format!("{}: row {} is no label and text", path.display(), at + 1).into());
-        };
-        rows.push((label, data::unescape(text)));
-    }
-    Ok(rows)
+    let rows = data::labelled(path)?.into_iter();
+    rows.map(|(line, name, text)| match Label::parse(&name) {
+        Some(label) => Ok((label, text)),
+        None => {
+            let names = Label::ALL.map(Label::name).join(", ");
+            Err(format!("{}: line {line}: {name:?} is none of {names}", path.display()).into())
+        }
+    })
+    .collect()
 }
 
 /// Answers by right label and given label.

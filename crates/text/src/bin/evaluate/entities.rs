@@ -2,6 +2,7 @@
 
 use crate::data::{self, Options, Result};
 use crate::named::{self, Figures, Marked};
+use crate::report::Report;
 use std::time::Instant;
 use strongroom_text::analysis::{Analysis, Scratch};
 use strongroom_text::entities::{self, Finder, Kind};
@@ -14,7 +15,7 @@ const ROUNDS: usize = 5;
 /// Languages without marked texts of their own.
 const UNMARKED: &[Language] = &[Language::Ar, Language::Es];
 
-pub(crate) fn evaluate(options: &Options) -> Result<()> {
+pub(crate) fn evaluate(options: &Options, _: &mut Report) -> Result<()> {
     println!("Tokens are joined by spaces (none in Chinese), and analysed as raw text.");
     println!(
         "Sets without a development file are divided: every tenth block of fifty sentences is held out."

@@ -2,6 +2,9 @@
 
 use crate::data::{self, File, Options, Part, Result};
 use crate::measure::{self, Figures};
+use crate::report::Report;
+use std::path::Path;
+use strongroom_text::conllu::{self, Sentence};
 use strongroom_text::model::Source;
 use strongroom_text::{Language, models};
 
@@ -18,7 +21,10 @@ const PUBLISHED: &[(&str, f64, f64)] = &[
     ("ru/gsd", 95.4, 95.0),
 ];
 
-pub(crate) fn evaluate(options: &Options) -> Result<()> {
+/// What must be reached on English EWT: UPOS with gold tokens, UPOS from raw text, sentences, F1 in percent.
+const MUST: (&str, [f64; 3]) = ("en/ewt", [95.5, 94.0, 80.0]);
+
+pub(crate) fn evaluate(options: &Options, report: &mut Report) -> Result<()> {
     println!(
         "                     gold tokens  | from raw text                    | UDPipe 1     | one core"
     );
@@ -29,12 +35,17 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
         let engine = models::engine(language);
         let mut all = Figures::default();
         for file in &files {
-            let treebank = measure::treebank(file)?;
+            let (treebank, name) = (measure::treebank(file)?, format!("{language}/{}", file.set()));
+            if let Some(folder) = &options.write_items {
+                write_items(&name, &treebank, folder)?;
+            }
             let figures = match options.gold_tokens {
                 true => measure::gold_tokens(engine, &treebank),
-                false => measure::figures(engine, &treebank)?,
+                false => measure::figures(engine, &treebank)
+                    .map_err(|e| format!("{}: {e}", file.path.display()))?,
             };
-            print(&format!("{language}/{}", file.set()), &figures);
+            print(&name, &figures);
+            compare(&name, &figures, options.gold_tokens, report);
             all.add(&figures);
         }
         if files.len() > 1 {
@@ -74,14 +85,52 @@ fn print(name: &str, figures: &Figures) {
     let published = PUBLISHED.iter().find(|(treebank, ..)| name.starts_with(treebank));
     let published = published
         .map_or("             ".to_owned(), |(_, gold, raw)| format!("{gold:>5.1}  {raw:>5.1} "));
+    // Nothing was found in raw text where it was not looked at.
+    let raw = match *tokens {
+        0 => format!("{:>6} {:>6} {:>6}  {:>6}", "-", "-", "-", "-"),
+        _ => format!(
+            "{:>6.2} {:>6.2} {:>6.2}  {:>6.2}",
+            raw.upos.f1(),
+            raw.words.f1(),
+            raw.tokens.f1(),
+            raw.sentences.f1()
+        ),
+    };
+    let speed = match *tokens {
+        0 => "-".to_owned(),
+        count => format!("{:.0}", count as f64 / seconds),
+    };
     println!(
-        "{name:<20} {:>6.2} {:>6.2} | {:>6.2} {:>6.2} {:>6.2}  {:>6.2}     | {published}| {:>8.0}",
+        "{name:<20} {:>6.2} {:>6.2} | {raw}     | {published}| {speed:>8}",
         gold.f1(),
         lemmas.f1(),
-        raw.upos.f1(),
-        raw.words.f1(),
-        raw.tokens.f1(),
-        raw.sentences.f1(),
-        *tokens as f64 / seconds,
     );
+}
+
+/// Beside what was published, and what must be reached.
+fn compare(name: &str, figures: &Figures, gold_tokens: bool, report: &mut Report) {
+    let Figures { gold, raw, .. } = figures;
+    let here = [gold, &raw.upos, &raw.sentences].map(|agreement| agreement.f1());
+    let looked_at = if gold_tokens { 1 } else { here.len() };
+    let whats = ["UPOS, gold tokens", "UPOS, raw text", "sentences, raw text"];
+    let rows = whats.into_iter().zip(here).take(looked_at);
+    let rows = rows.map(|(what, here)| (format!("tagging, {name}, {what}, F1"), here));
+    if name == MUST.0 {
+        rows.zip(MUST.1).for_each(|((what, here), must)| report.at_least(what, must, here));
+    } else if let Some((_, gold, raw)) =
+        PUBLISHED.iter().find(|(treebank, ..)| name.starts_with(treebank))
+    {
+        rows.zip([*gold, *raw]).for_each(|((what, here), aim)| {
+            report.aims_at(format!("{what}, UDPipe 1 published"), aim, here);
+        });
+    }
+}
+
+/// Writes a treebank as it is judged, and its raw text.
+fn write_items(name: &str, treebank: &[Sentence], folder: &Path) -> Result<()> {
+    let path = folder.join(format!("tag-{}", name.replace('/', "-")));
+    let mut written = String::new();
+    treebank.iter().for_each(|sentence| conllu::write(sentence, &mut written));
+    data::write(&path.with_extension("conllu"), &written)?;
+    data::write(&path.with_extension("txt"), &conllu::raw_text(treebank).0)
 }
