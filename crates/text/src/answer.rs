@@ -1,10 +1,11 @@
 //! What there is to say of a text, in the form in which the command and the API say it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::analysis::{Analysis, Scratch};
+use crate::analysis::{self, Analysis, Scratch};
 use crate::entities::{self, Entity};
 use crate::filter::{Filters, Found};
 use crate::places::{Place, Places};
@@ -45,14 +46,14 @@ pub struct Wants<'a> {
 
 /// What was found.
 #[derive(Debug, Serialize)]
-pub struct Answer {
+pub struct Answer<'t> {
     /// The language, `None` where it is none of those that are known.
     pub language: Option<&'static str>,
     /// How likely that is, from 0 to 1; 1 where it was given.
     pub confidence: f32,
     /// The sentences; `None` where nobody asked, or the language is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sentences: Option<Vec<Sentence>>,
+    pub sentences: Option<Vec<Sentence<'t>>>,
     /// The names in it; `None` likewise, and where none are known in the language.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<Vec<Entity>>,
@@ -76,13 +77,13 @@ pub struct Answer {
 
 /// A sentence.
 #[derive(Debug, Serialize)]
-pub struct Sentence {
+pub struct Sentence<'t> {
     /// Where it stands, in bytes.
     pub bytes: Range<usize>,
     /// The same in characters.
     pub chars: Range<usize>,
     /// Its tokens.
-    pub tokens: Vec<Token>,
+    pub tokens: Vec<Token<'t>>,
     /// What it says, judged alone; `None` where nobody asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentiment: Option<Sentiment>,
@@ -90,28 +91,28 @@ pub struct Sentence {
 
 /// What stands in the text: a word, or several that are written as one.
 #[derive(Debug, Serialize)]
-pub struct Token {
+pub struct Token<'t> {
     /// Where it stands, in bytes.
     pub bytes: Range<usize>,
     /// The same in characters.
     pub chars: Range<usize>,
     /// Its words.
-    pub words: Vec<Word>,
+    pub words: Vec<Word<'t>>,
 }
 
 /// A syntactic word.
 #[derive(Debug, Serialize)]
-pub struct Word {
+pub struct Word<'t> {
     /// As it stands there, or as it would alone.
-    pub form: String,
+    pub form: Cow<'t, str>,
     /// Its lemma, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lemma: Option<String>,
+    pub lemma: Option<Cow<'t, str>>,
     /// Its part of speech.
     pub upos: &'static str,
 }
 
-impl Sentence {
+impl Sentence<'_> {
     /// Moves it, and its tokens, by so much: where it stands in a text of which only a part was looked at.
     pub fn shift(&mut self, bytes: usize, chars: usize) {
         let shift = |range: &mut Range<usize>, by| *range = range.start + by..range.end + by;
@@ -181,12 +182,13 @@ pub struct Reason {
 pub struct Desk {
     scratch: [Scratch; 10],
     analysis: Analysis,
+    lemma: String,
     entities: [entities::Scratch; 10],
     sentiment: sentiment::Scratch,
 }
 
 /// Looks at a text.
-pub fn answer(text: &str, wants: &Wants<'_>, desk: &mut Desk) -> Answer {
+pub fn answer<'t>(text: &'t str, wants: &Wants<'_>, desk: &mut Desk) -> Answer<'t> {
     let (language, confidence) = match wants.language {
         Some(language) => (Some(language), 1.0),
         None => {
@@ -261,26 +263,35 @@ fn analyse(text: &str, language: Language, desk: &mut Desk) {
 }
 
 /// The sentences of the text that was analysed last.
-fn sentences(text: &str, language: Language, desk: &Desk) -> Vec<Sentence> {
+fn sentences<'t>(text: &'t str, language: Language, desk: &mut Desk) -> Vec<Sentence<'t>> {
     let engine = models::engine(language);
-    let Desk { analysis, .. } = desk;
-    let word = |word: &crate::analysis::Word| {
-        let (form, mut lemma) = (analysis.form(word, text).to_owned(), String::new());
-        let known = engine.tagger().lemma(&form, word.upos, &mut lemma);
-        Word { form, lemma: known.then_some(lemma), upos: Upos::name(word.upos) }
+    let Desk { analysis, lemma, .. } = desk;
+    let mut word = |word: &analysis::Word| {
+        let form = match analysis.bytes(word) {
+            Some(bytes) => Cow::Borrowed(&text[bytes]),
+            None => Cow::Owned(analysis.form(word, text).to_owned()),
+        };
+        lemma.clear();
+        let known = engine.tagger().lemma(&form, word.upos, lemma);
+        // Most words are their own lemmas.
+        let found = match *lemma == form {
+            true => form.clone(),
+            false => Cow::Owned(lemma.clone()),
+        };
+        Word { lemma: known.then_some(found), form, upos: Upos::name(word.upos) }
     };
-    let token = |token: &crate::analysis::Token| Token {
+    let mut token = |token: &analysis::Token| Token {
         bytes: token.bytes.clone(),
         chars: token.chars.clone(),
-        words: analysis.words()[token.words.clone()].iter().map(word).collect(),
+        words: analysis.words()[token.words.clone()].iter().map(&mut word).collect(),
     };
-    let sentence = |sentence: &crate::analysis::SentenceSpan| {
+    let sentence = |sentence: &analysis::SentenceSpan| {
         let tokens = &analysis.tokens()[sentence.tokens.clone()];
         let (first, last) = (tokens.first()?, tokens.last()?);
         Some(Sentence {
             bytes: first.bytes.start..last.bytes.end,
             chars: first.chars.start..last.chars.end,
-            tokens: tokens.iter().map(token).collect(),
+            tokens: tokens.iter().map(&mut token).collect(),
             sentiment: None,
         })
     };
@@ -288,7 +299,7 @@ fn sentences(text: &str, language: Language, desk: &Desk) -> Vec<Sentence> {
 }
 
 /// The lemmas of the words of sentences, for rules and filters.
-pub fn lemmas(sentences: &[Sentence]) -> Vec<Lemma<'_>> {
+pub fn lemmas<'a>(sentences: &'a [Sentence<'_>]) -> Vec<Lemma<'a>> {
     let tokens = sentences.iter().flat_map(|sentence| &sentence.tokens);
     tokens
         .filter_map(|token| match token.words.as_slice() {
@@ -323,12 +334,12 @@ fn judged(
 fn judged_each(
     text: &str,
     language: Language,
-    sentences: &[Sentence],
+    sentences: &[Sentence<'_>],
     rules: Option<&Ruling<'_>>,
     desk: &mut Desk,
 ) -> Vec<Sentiment> {
     let analyser = sentiment::analyser(language);
-    let mut judge = |sentence: &Sentence| {
+    let mut judge = |sentence: &Sentence<'_>| {
         analyser.judge_part(text, sentence.bytes.clone(), rules, &mut desk.sentiment).into()
     };
     sentences.iter().map(&mut judge).collect()
@@ -354,7 +365,7 @@ mod tests {
     use super::*;
     use crate::sentiment::rules::{Book, Kind, Rule};
 
-    fn ask(text: &str, wants: &Wants<'_>) -> Answer {
+    fn ask<'t>(text: &'t str, wants: &Wants<'_>) -> Answer<'t> {
         answer(text, &Wants { language: Some(Language::En), ..*wants }, &mut Desk::default())
     }
 

@@ -125,7 +125,7 @@ impl<'a> Item<'a> {
 ///
 /// # Errors
 /// None that is known; writing JSON could fail in principle.
-pub fn write(id: Option<&RawValue>, answer: &Answer, out: &mut Vec<u8>) -> Result<(), Error> {
+pub fn write(id: Option<&RawValue>, answer: &Answer<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
     let begun = begin(id, out);
     let at = out.len();
     serde_json::to_writer(&mut *out, answer)?;

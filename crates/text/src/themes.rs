@@ -117,7 +117,7 @@ struct Term {
 pub fn themes(
     text: &str,
     language: Language,
-    sentences: &[Sentence],
+    sentences: &[Sentence<'_>],
     rules: Option<&Ruling<'_>>,
     scratch: &mut sentiment::Scratch,
 ) -> Vec<Theme> {
@@ -164,7 +164,7 @@ pub fn themes(
 }
 
 /// Where the first sentences end, in bytes.
-fn end(sentences: &[Sentence], count: usize) -> usize {
+fn end(sentences: &[Sentence<'_>], count: usize) -> usize {
     sentences[..count].last().map_or(0, |sentence| sentence.bytes.end)
 }
 
@@ -182,7 +182,7 @@ fn most_frequent<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
 }
 
 /// The words of a text, and what is known of each that differs from others.
-fn read(text: &str, language: Language, sentences: &[Sentence]) -> (Vec<Word>, Vec<Term>) {
+fn read(text: &str, language: Language, sentences: &[Sentence<'_>]) -> (Vec<Word>, Vec<Term>) {
     let (mut words, mut terms) = (Vec::new(), Vec::new());
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     for (number, sentence) in sentences.iter().enumerate() {
@@ -214,11 +214,11 @@ fn read(text: &str, language: Language, sentences: &[Sentence]) -> (Vec<Word>, V
 }
 
 /// Where the words of a token stand, as far as they stand in it as they are; else the whole token.
-fn places_of<'a>(token: &'a Token, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+fn places_of<'a>(token: &'a Token<'_>, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
     let mut at = token.bytes.start;
     let mut left: usize = token.words.iter().map(|word| word.form.len()).sum();
     token.words.iter().map(move |word| {
-        let form = word.form.as_str();
+        let form: &str = &word.form;
         let forward = at..at + form.len();
         let backward = token.bytes.end.checked_sub(left).map(|start| start..start + form.len());
         left -= form.len();

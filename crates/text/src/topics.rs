@@ -179,7 +179,7 @@ fn matcher(topic: &Topic, language: Language) -> Result<Matcher, Error> {
 pub fn toward(
     text: &str,
     topics: &Topics,
-    sentences: &[Sentence],
+    sentences: &[Sentence<'_>],
     rules: Option<&Ruling<'_>>,
     scratch: &mut sentiment::Scratch,
 ) -> Vec<Toward> {

@@ -178,6 +178,6 @@ pub(crate) fn clean(cx: &Context, args: &Clean) -> Result<Answer, Failure> {
 }
 
 /// The language of an answer.
-fn code(answer: &answer::Answer) -> &'static str {
+fn code(answer: &answer::Answer<'_>) -> &'static str {
     answer.language.unwrap_or("in none of the languages that are known here")
 }

@@ -357,7 +357,7 @@ fn each_text(
     cx: &Context,
     input: &Input,
     wants: &Wants<'_>,
-    say: impl Fn(&answer::Answer, &str) -> String,
+    say: impl Fn(&answer::Answer<'_>, &str) -> String,
 ) -> Result<Answer, Failure> {
     let (mut desk, mut list) = (Desk::default(), cx.out.list());
     let mut known = true;
@@ -374,7 +374,7 @@ fn each_text(
 }
 
 /// An answer for people.
-fn lines_of(answer: &answer::Answer, text: &str) -> String {
+fn lines_of(answer: &answer::Answer<'_>, text: &str) -> String {
     let Some(code) = answer.language else {
         return "in none of the languages that are known here".into();
     };
