@@ -2,7 +2,8 @@
 //!
 //! A text is cut at spaces into chunks, a chunk at some of the gaps between its atoms into tokens; some tokens are several words; sentences end
 //! at line ends and at some of the gaps between tokens. What happens at a gap is decided by averaged perceptrons over
-//! hashed features, from left to right. Time is linear in the length of the text, memory bounded by a sentence.
+//! hashed features, from left to right. Where letters count (Arabic, Chinese), what runs of them say of the gaps around is summed
+//! for a whole chunk at once. Time is linear in the length of the text, memory bounded by a sentence.
 
 mod breaks;
 mod gaps;
@@ -30,7 +31,7 @@ pub const SENTENCE_TOKENS_MAX: usize = 512;
 const MEMORY_ATOMS_MAX: usize = 24;
 
 /// Places of the memory for tokens, and of that for chunks, that were seen before: a power of two.
-const MEMORY_PLACES: usize = 8192;
+const MEMORY_PLACES: usize = 16384;
 
 /// A segmenter of one language.
 #[derive(Clone, Debug)]
