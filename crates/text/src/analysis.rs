@@ -211,7 +211,7 @@ impl Reading<'_> {
                 words.push(Word { form: Form::Other(start..forms.len()), upos: Upos::X });
             });
             if !several {
-                tagger.push(&text[piece.bytes.clone()], self.tag);
+                tagger.push_hashed(&text[piece.bytes.clone()], piece.hash, self.tag);
                 words.push(Word { form: Form::Text(piece.bytes.clone()), upos: Upos::X });
             }
             let words = from..words.len();

@@ -1,7 +1,6 @@
 //! Learning to say yes or no: averaged perceptrons with a margin over hashed features, several seeds summed.
 
 use crate::hash::{HashedMap, Random};
-use crate::table::Table;
 
 /// Examples: features of each, and whether the answer is yes.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +16,8 @@ impl Examples {
         self.ends.push((self.features.len(), yes));
     }
 
-    /// The learned weights; yes is where they sum to more than 0.
-    pub(crate) fn learn(&self, options: &Options) -> Table<1> {
+    /// The learned weights, by feature in rising order; yes is where they sum to more than 0.
+    pub(crate) fn learn(&self, options: &Options) -> Vec<(u64, [u8; 1])> {
         let mut counts: HashedMap<u32> = HashedMap::default();
         for feature in &self.features {
             *counts.entry(*feature).or_default() += 1;
@@ -37,10 +36,15 @@ impl Examples {
             from = *end;
         }
         let mut sums = vec![0i64; kept.len()];
-        for seed in 0..options.perceptrons {
-            let weights = perceptron(&examples, &rows, kept.len(), options.seed + seed, options);
-            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
-        }
+        std::thread::scope(|scope| {
+            let run = |seed| perceptron(&examples, &rows, kept.len(), seed, options);
+            let seeds = (0..options.perceptrons).map(|i| options.seed + i);
+            let threads: Vec<_> = seeds.map(|seed| scope.spawn(move || run(seed))).collect();
+            for thread in threads {
+                let weights = thread.join().expect("a perceptron does not panic");
+                sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
+            }
+        });
         pack(&kept, &sums)
     }
 }
@@ -53,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) epochs: usize,
     pub(crate) count_min: u32,
     pub(crate) margin: i32,
+    /// Of a hundred features of an example, how many are left out at random each time that it is seen.
+    pub(crate) dropout_percent: u64,
 }
 
 fn perceptron(
@@ -67,11 +73,18 @@ fn perceptron(
     let mut order: Vec<u32> = (0..examples.len() as u32).collect();
     let mut random = Random::new(seed);
     let mut step = 1i64;
+    let mut kept: Vec<u32> = Vec::new();
     for _ in 0..options.epochs {
         random.shuffle(&mut order);
         for example in &order {
             let (range, yes) = &examples[*example as usize];
-            let rows = &rows[range.clone()];
+            kept.clear();
+            kept.extend(
+                rows[range.clone()]
+                    .iter()
+                    .filter(|_| random.next() % 100 >= options.dropout_percent),
+            );
+            let rows = &kept[..];
             let score: i32 = rows.iter().map(|row| weights[*row as usize]).sum();
             let sign = if *yes { 1 } else { -1 };
             if score * sign <= options.margin {
@@ -87,7 +100,7 @@ fn perceptron(
     weights.iter().zip(&early).map(average).collect()
 }
 
-fn pack(features: &[u64], sums: &[i64]) -> Table<1> {
+fn pack(features: &[u64], sums: &[i64]) -> Vec<(u64, [u8; 1])> {
     let mut sizes: Vec<u64> =
         sums.iter().map(|sum| sum.unsigned_abs()).filter(|size| *size > 0).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
@@ -96,7 +109,6 @@ fn pack(features: &[u64], sums: &[i64]) -> Table<1> {
         let half = if *sum < 0 { -unit / 2 } else { unit / 2 };
         ((sum + half) / unit).clamp(-127, 127) as i8 as u8
     };
-    let rows: Vec<_> = features.iter().zip(sums).map(|(f, sum)| (*f, [round(sum)])).collect();
-    let rows: Vec<_> = rows.into_iter().filter(|(_, row)| row[0] != 0).collect();
-    Table::build(&rows)
+    let rows = features.iter().zip(sums).map(|(f, sum)| (*f, [round(sum)]));
+    rows.filter(|(_, row)| row[0] != 0).collect()
 }

@@ -75,35 +75,43 @@ impl<const N: usize> Table<N> {
     }
 
     /// Adds the rows of all keys, as numbers with sign, to `scores`.
+    #[inline]
+    pub(crate) fn add(&self, keys: &[u64], scores: &mut [i16; N]) {
+        self.each(keys, |_, row| {
+            for (score, weight) in scores.iter_mut().zip(row) {
+                *score = score.wrapping_add(i16::from(*weight as i8));
+            }
+        });
+    }
+
+    /// Tells the rows of those keys that have one, each with the number of the key.
     ///
     /// Places are looked at before rows are fetched, so that the processor waits for many of them at once.
     #[inline]
-    pub(crate) fn add(&self, keys: &[u64], scores: &mut [i16; N]) {
-        for some in keys.chunks(BATCH) {
+    pub(crate) fn each(&self, keys: &[u64], mut tell: impl FnMut(usize, &[u8; N])) {
+        for (from, some) in (0..).step_by(BATCH).zip(keys.chunks(BATCH)) {
             let mut found = [(0u32, 0u16); BATCH];
             for (found, key) in found.iter_mut().zip(some) {
                 let place = self.place(*key);
                 *found = (place as u32, self.checks[place]);
             }
-            let mut rows = [0u32; BATCH];
+            let mut rows = [(0u32, 0u32); BATCH];
             let mut count = 0;
-            for ((place, first), key) in found.iter().zip(some) {
+            for (number, ((place, first), key)) in (0..).zip(found.iter().zip(some)) {
                 let wanted = check(*key);
                 // Without branches where the first place tells.
-                rows[count] = *place;
+                rows[count] = (number, *place);
                 if *first == wanted {
                     count += 1;
                 } else if *first != 0
                     && let Some(at) = self.find(*place as usize + 1, wanted)
                 {
-                    rows[count] = at as u32;
+                    rows[count] = (number, at as u32);
                     count += 1;
                 }
             }
-            for row in &rows[..count] {
-                for (score, weight) in scores.iter_mut().zip(&self.rows[*row as usize]) {
-                    *score = score.wrapping_add(i16::from(*weight as i8));
-                }
+            for (number, row) in &rows[..count] {
+                tell(from + *number as usize, &self.rows[*row as usize]);
             }
         }
     }

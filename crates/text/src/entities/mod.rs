@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::analysis::{Analysis, Word};
 use crate::model::{Error, Model, Reader};
 use crate::table::Table;
-use crate::word::Spelling;
+use crate::word::{Spelling, Variants};
 use crate::{Upos, hash};
 use features::{Light, Look, Place, ROLES};
 use labels::{LABELS, Search, Span, Steps};
@@ -303,7 +303,7 @@ impl Finder {
     }
 
     fn look(&self, form: &str, spelling: &mut Spelling, keys: &mut Vec<u64>) -> Looks {
-        let seen = spelling.see(form);
+        let seen = spelling.see(form, &Variants::default());
         let look = Look { seen, stems: spelling.stems(), known: self.names.get(seen.form) };
         let mut roles = [[0; LABELS]; ROLES];
         for (role, scores) in roles.iter_mut().enumerate() {

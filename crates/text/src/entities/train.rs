@@ -10,7 +10,7 @@ use crate::Upos;
 use crate::analysis::{Analysis, SentenceSpan, Word};
 use crate::hash::{HashedMap, Random};
 use crate::table::Table;
-use crate::word::Spelling;
+use crate::word::{Spelling, Variants};
 
 /// How a finder is trained.
 #[derive(Clone, Debug)]
@@ -246,14 +246,18 @@ impl Counts {
         let mut far: HashedMap<Count> = HashedMap::default();
         for (words, kind) in foreign {
             for (at, word) in words.iter().enumerate() {
-                let form = spelling.form(word);
+                let form = spelling.form(word, &Variants::default());
                 far.entry(form).or_default().within(*kind, at, words.len());
             }
         }
         far.retain(|_, count| count.names() >= FOREIGN_MIN);
         counts.all = far;
         for (number, sentence) in sentences.iter().enumerate() {
-            let forms: Vec<u64> = sentence.words.iter().map(|(w, _)| spelling.form(w)).collect();
+            let forms: Vec<u64> = sentence
+                .words
+                .iter()
+                .map(|(w, _)| spelling.form(w, &Variants::default()))
+                .collect();
             for counts in [&mut counts.all, &mut counts.folds[fold(number)]] {
                 count(sentence, &forms, counts);
             }
@@ -458,7 +462,7 @@ fn each(sentences: &[Sentence], counts: &Counts, mut tell: impl FnMut(Option<u64
         let mut looks: Vec<Look> = Vec::with_capacity(sentence.words.len());
         let mut places: Vec<Place> = Vec::with_capacity(sentence.words.len());
         for (form, upos) in &sentence.words {
-            let seen = spelling.see(form);
+            let seen = spelling.see(form, &Variants::default());
             let known = counts.known(seen.form, fold(number));
             let look = Look { seen, stems: spelling.stems(), known };
             places.push(Place { light: features::Light::new(&look), upos: *upos as u64 });

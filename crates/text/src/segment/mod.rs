@@ -2,7 +2,8 @@
 //!
 //! A text is cut at spaces into chunks, a chunk at some of the gaps between its atoms into tokens; some tokens are several words; sentences end
 //! at line ends and at some of the gaps between tokens. What happens at a gap is decided by averaged perceptrons over
-//! hashed features, from left to right. Time is linear in the length of the text, memory bounded by a sentence.
+//! hashed features, from left to right. Where letters count (Arabic, Chinese), what runs of them say of the gaps around is summed
+//! for a whole chunk at once. Time is linear in the length of the text, memory bounded by a sentence.
 
 mod breaks;
 mod gaps;
@@ -13,29 +14,36 @@ pub mod train;
 
 use crate::model::{self, Error, Reader};
 use crate::table::Table;
-use crate::word::lower;
+use crate::word::{Variants, lower};
 use crate::{Language, hash};
 use breaks::{Glimpse, SoFar};
-use gaps::{Chunk, Longest};
+use gaps::{Chunk, REACH, RUNS, Words};
 pub use pieces::piece_end;
 use scan::{Atom, Scan, kind};
 use several::{Answer, Around, Several};
 use std::ops::Range;
 
 /// The version of the body that is written, and the newest that is read.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// A longer sentence is cut.
 pub const SENTENCE_TOKENS_MAX: usize = 512;
 
-/// Places of the memory for tokens that were seen before: a power of two.
-const MEMORY_PLACES: usize = 8192;
+/// Longer chunks, in atoms, are not remembered, nor are clauses: they do not come again.
+const MEMORY_ATOMS_MAX: usize = 24;
+
+/// Places of the memory for tokens, and of that for chunks, that were seen before: a power of two.
+const MEMORY_PLACES: usize = 16384;
 
 /// A segmenter of one language.
 #[derive(Clone, Debug)]
 pub struct Segmenter {
     language: Language,
+    variants: Variants,
+    /// Words by [`Segmenter::word_key`].
     known: Table<1>,
+    /// What runs of letters say of the gaps around them.
+    runs: Table<REACH>,
     gaps: Table<1>,
     breaks: Table<1>,
     several: Several,
@@ -50,6 +58,8 @@ pub struct Piece {
     pub joined: bool,
     /// Whether a line ended, or the text began, before it.
     pub line: bool,
+    /// The hash of its bytes.
+    pub(crate) hash: u64,
     glimpse: Glimpse,
     /// Whether a space stands before it.
     space: bool,
@@ -65,7 +75,11 @@ pub struct Scratch {
     given: usize,
     memory: Vec<(u64, Glimpse, Answer)>,
     /// Known words among the atoms of a chunk.
-    words: Vec<Longest>,
+    words: Vec<Words>,
+    /// What runs of letters say of the gaps of a chunk.
+    scores: Vec<i16>,
+    /// Chunks that were cut before: the hash of their bytes, and after which of their atoms a token ends.
+    chunks: Vec<(u64, u64)>,
     /// Features that are looked up together.
     keys: Vec<u64>,
 }
@@ -77,18 +91,24 @@ impl Segmenter {
     /// Where it is none, or of a newer version.
     pub fn read(model: &model::Model) -> Result<Segmenter, Error> {
         let mut reader = Reader::new(&model.body);
-        reader.version("the segmenter", VERSION)?;
+        // The first version had neither variants nor runs.
+        let first = reader.version("the segmenter", VERSION)? == 1;
         let language = model.language.ok_or(Error::Value { what: "language", value: 0 })?;
-        let (known, gaps) = (Table::read(&mut reader)?, Table::read(&mut reader)?);
+        let variants = if first { Variants::default() } else { Variants::read(&mut reader)? };
+        let known = Table::read(&mut reader)?;
+        let runs = if first { Table::build(&[]) } else { Table::read(&mut reader)? };
+        let gaps = Table::read(&mut reader)?;
         let (breaks, several) = (Table::read(&mut reader)?, Several::read(&mut reader)?);
-        Ok(Segmenter { language, known, gaps, breaks, several })
+        Ok(Segmenter { language, variants, known, runs, gaps, breaks, several })
     }
 
     /// The body of its model.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend(VERSION.to_le_bytes());
+        self.variants.write(&mut out);
         self.known.write(&mut out);
+        self.runs.write(&mut out);
         self.gaps.write(&mut out);
         self.breaks.write(&mut out);
         self.several.write(&mut out);
@@ -99,8 +119,17 @@ impl Segmenter {
     pub fn walk<'a>(&'a self, text: &'a str, scratch: &'a mut Scratch) -> Walk<'a> {
         scratch.pieces.clear();
         scratch.given = 0;
-        let scan = Scan::new(text, self.language == Language::Ar);
+        let scan = self.scan(text);
         Walk { segmenter: self, text, scan, scratch, done: false }
+    }
+
+    fn scan<'a>(&'a self, text: &'a str) -> Scan<'a> {
+        Scan::new(text, self.language == Language::Ar, &self.variants)
+    }
+
+    /// Whether chunks are what stands between spaces, rather than clauses.
+    fn spaced(&self) -> bool {
+        self.language != Language::Zh
     }
 
     /// Whether words are written together without signs between, so that letters and known words tell where they end.
@@ -110,8 +139,18 @@ impl Segmenter {
 
     /// What is known of a word in lower case: its most frequent tag, plus 1; or 0.
     fn known(&self, word: &str) -> u64 {
-        let row = self.known.get(hash::bytes(word.as_bytes()));
-        row.map_or(0, |row| u64::from(row[0]))
+        let row = self.known.get(self.word_key(word));
+        row.map_or(0, |row| u64::from(row[0] & !gaps::LONGER))
+    }
+
+    /// The key of a word in lower case: where words are looked for letter by letter, that of its atoms.
+    fn word_key(&self, word: &str) -> u64 {
+        if !self.by_letter() {
+            return hash::bytes(word.as_bytes());
+        }
+        let mut atoms = Vec::new();
+        self.scan(word).next(&mut atoms);
+        atoms.iter().fold(0, gaps::word_key)
     }
 
     fn look(&self, text: &str, atoms: &[Atom], keys: &mut Vec<u64>) -> (Glimpse, Answer) {
@@ -234,29 +273,88 @@ impl Walk<'_> {
 
     /// Cuts a chunk into pieces.
     fn cut(&mut self, atoms: &[Atom], line: bool) {
+        let (Some(first), Some(last)) = (atoms.first(), atoms.last()) else { return };
+        if atoms.len() == 1 {
+            return self.push(atoms, true, line);
+        }
+        let next = self.scan.peek();
+        if atoms.len() > MEMORY_ATOMS_MAX || !self.segmenter.spaced() {
+            return self.decide(atoms, next, |walk, atoms, first| {
+                walk.push(atoms, first, line && first);
+            });
+        }
+        let bytes = &self.text.as_bytes()[first.bytes.start..last.bytes.end];
+        let key = hash::join(hash::bytes(bytes), next.into()) | 1;
+        let place = (key >> 32) as usize % MEMORY_PLACES;
+        if self.scratch.chunks.is_empty() {
+            self.scratch.chunks.resize(MEMORY_PLACES, (0, 0));
+        }
+        if self.scratch.chunks[place].0 != key {
+            let (mut ends, mut count) = (0u64, 0);
+            self.decide(atoms, next, |_, atoms, _| {
+                count += atoms.len();
+                ends |= 1 << (count - 1);
+            });
+            self.scratch.chunks[place] = (key, ends);
+        }
+        let (_, mut ends) = self.scratch.chunks[place];
+        let mut start = 0;
+        while ends != 0 {
+            let end = ends.trailing_zeros() as usize + 1;
+            self.push(&atoms[start..end], start == 0, line && start == 0);
+            ends &= ends - 1;
+            start = end;
+        }
+    }
+
+    /// Tells `each` the tokens of a chunk, and which is the first; `next` is the kind of what follows the chunk.
+    fn decide(
+        &mut self,
+        atoms: &[Atom],
+        next: u32,
+        mut each: impl FnMut(&mut Self, &[Atom], bool),
+    ) {
         let segmenter = self.segmenter;
-        let word = |range| segmenter.known(bytes_of(self.text, atoms, range));
         let mut words = std::mem::take(&mut self.scratch.words);
         words.clear();
         if segmenter.by_letter() {
-            gaps::longest_words(atoms.len(), word, &mut words);
+            let find = |key| segmenter.known.get(key).map(|row| row[0]);
+            gaps::known_words(atoms, find, &mut words);
         }
-        let chunk = Chunk::new(atoms, self.scan.peek(), &words);
+        self.add_runs(atoms);
+        let chunk = Chunk::new(atoms, next, &words, segmenter.spaced());
         let mut start = 0;
         for at in 0..atoms.len() {
             let ends = at + 1 == atoms.len() || {
-                let word = |range| segmenter.known(bytes_of(self.text, atoms, range));
-                let keys = &mut self.scratch.keys;
+                let Scratch { keys, scores, .. } = &mut *self.scratch;
                 keys.clear();
-                chunk.gap(at, start, word, |feature| keys.push(feature));
-                sum(&segmenter.gaps, keys) > 0
+                chunk.gap(at, start, |feature| keys.push(feature));
+                scores[at + REACH - 2] + sum(&segmenter.gaps, keys) > 0
             };
             if ends {
-                self.push(&atoms[start..=at], start == 0, line && start == 0);
+                each(self, &atoms[start..=at], start == 0);
                 start = at + 1;
             }
         }
         self.scratch.words = words;
+    }
+
+    /// Sums what runs of letters say of each gap: of the gap after atom `at` at place `at + REACH - 2`.
+    fn add_runs(&mut self, atoms: &[Atom]) {
+        let Scratch { keys, scores, .. } = &mut *self.scratch;
+        scores.clear();
+        scores.resize(atoms.len() + REACH, 0);
+        if !self.segmenter.by_letter() {
+            return;
+        }
+        keys.clear();
+        gaps::runs(atoms, |key| keys.push(key));
+        self.segmenter.runs.each(keys, |number, row| {
+            let places = &mut scores[number / RUNS..][..REACH];
+            for (score, weight) in places.iter_mut().zip(row) {
+                *score = score.wrapping_add(i16::from(*weight as i8));
+            }
+        });
     }
 
     fn push(&mut self, atoms: &[Atom], first: bool, line: bool) {
@@ -266,7 +364,8 @@ impl Walk<'_> {
         let space = first && before.is_some_and(|b| b.is_ascii_whitespace() || *b >= 0x80);
         let text = &self.text[bytes.clone()];
         let memory = &mut self.scratch.memory;
-        let key = hash::bytes(text.as_bytes()) | 1;
+        let hash = hash::bytes(text.as_bytes());
+        let key = hash | 1;
         if memory.is_empty() {
             memory.resize(MEMORY_PLACES, (0, Glimpse::default(), Answer::One));
         }
@@ -281,7 +380,7 @@ impl Walk<'_> {
             && self.segmenter.language == Language::Ar
             && glimpse.first == kind::LETTERS
             && last.is_some_and(|last| last.glimpse.last == kind::LETTERS);
-        self.scratch.pieces.push(Piece { bytes, joined, line, glimpse, space, answer });
+        self.scratch.pieces.push(Piece { bytes, joined, line, hash, glimpse, space, answer });
     }
 }
 
@@ -289,15 +388,6 @@ fn sum(weights: &Table<1>, keys: &[u64]) -> i16 {
     let mut sum = [0];
     weights.add(keys, &mut sum);
     sum[0]
-}
-
-/// What stands between the first and the last of some atoms.
-fn bytes_of<'a>(text: &'a str, atoms: &[Atom], range: Range<usize>) -> &'a str {
-    match atoms.get(range) {
-        Some([first, .., last]) => &text[first.bytes.start..last.bytes.end],
-        Some([one]) => &text[one.bytes.clone()],
-        _ => "",
-    }
 }
 
 /// The two pieces before a gap and the two after it, on the same line.
@@ -364,6 +454,38 @@ mod tests {
         check("Kim Doesn\u{2019}t", &["Does", "n\u{2019}t"]);
         check("KIM DOESN'T", &["DOES", "N'T"]);
         check("Kim sees", &[]);
+    }
+
+    #[test]
+    fn letters_and_known_words_tell_where_tokens_end() {
+        let words = ["我们", "喜欢", "他", "的", "图书馆", "和", "狗", "图书", "学生", "看"];
+        let mut random = hash::Random::new(1);
+        let mut treebank = String::new();
+        for _ in 0..400 {
+            for number in 1..8 {
+                let word = words[random.below(words.len())];
+                treebank += &format!("{number}\t{word}\t_\tX\t_\t_\t_\t_\t_\tSpaceAfter=No\n");
+            }
+            treebank += "8\t。\t_\tPUNCT\t_\t_\t_\t_\t_\tSpaceAfter=No\n\n";
+        }
+        let sentences = crate::conllu::read(&treebank).unwrap();
+        let treebanks =
+            treebanks().into_iter().map(|t| train::Treebank { sentences: sentences.clone(), ..t });
+        let trained = train::train(Language::Zh, &treebanks.collect::<Vec<_>>(), &[], 1);
+        let language = Some(Language::Zh);
+        let model = Model { language, ..model(trained.write()) };
+        let segmenter = Segmenter::read(&model).unwrap();
+        let mut scratch = Scratch::default();
+        // The second time from memory.
+        for _ in 0..2 {
+            let text = "学生看图书馆的狗。我们喜欢图书和他";
+            let (mut found, mut walk) = (Vec::new(), segmenter.walk(text, &mut scratch));
+            while let Some(sentence) = walk.next_sentence() {
+                found.extend(sentence.pieces.iter().map(|piece| &text[piece.bytes.clone()]));
+            }
+            let expected = "学生 看 图书馆 的 狗 。 我们 喜欢 图书 和 他";
+            assert_eq!(found, expected.split(' ').collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From text to chunks (what stands between spaces) and atoms (what is never cut): runs of letters, of digits, web addresses, single signs.
 
 use crate::hash;
+use crate::word::Variants;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -110,12 +111,13 @@ pub(super) struct Scan<'a> {
     at: usize,
     /// Whether each letter is an atom of its own, for clitics that are written together with words.
     by_letter: bool,
+    variants: &'a Variants,
     classes: &'static [Class],
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(text: &'a str, by_letter: bool) -> Scan<'a> {
-        Scan { text, at: 0, by_letter, classes: classes() }
+    pub(super) fn new(text: &'a str, by_letter: bool, variants: &'a Variants) -> Scan<'a> {
+        Scan { text, at: 0, by_letter, variants, classes: classes() }
     }
 
     /// The class of the character at a byte, and how many bytes it has.
@@ -172,6 +174,10 @@ impl<'a> Scan<'a> {
             };
             let form = match kind {
                 kind::DIGITS => (self.at - from).min(12) as u64,
+                kind::IDEOGRAPH => {
+                    let first = self.text[from..].chars().next().unwrap_or_default();
+                    hash::mix(self.variants.plain(first).into())
+                }
                 _ => hash::bytes(&bytes[from..self.at]),
             };
             atoms.push(Atom { bytes: from..self.at, kind, form });
@@ -356,7 +362,8 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &[&[&str]]) {
-        let mut scan = Scan::new(text, false);
+        let variants = Variants::default();
+        let mut scan = Scan::new(text, false, &variants);
         let (mut atoms, mut chunks) = (Vec::new(), Vec::new());
         while scan.next(&mut atoms).is_some() {
             chunks.push(atoms.iter().map(|a| &text[a.bytes.clone()]).collect::<Vec<_>>());
@@ -385,7 +392,9 @@ mod tests {
     #[test]
     fn a_long_chunk_is_cut() {
         let text = "!".repeat(3 * CHUNK_ATOMS_MAX);
-        let (mut scan, mut atoms, mut chunks) = (Scan::new(&text, false), Vec::new(), 0);
+        let variants = Variants::default();
+        let mut scan = Scan::new(&text, false, &variants);
+        let (mut atoms, mut chunks) = (Vec::new(), 0);
         while scan.next(&mut atoms).is_some() {
             assert_eq!(atoms.len(), CHUNK_ATOMS_MAX);
             chunks += 1;

@@ -1,14 +1,14 @@
 //! Training of segmenters on treebanks.
 
 use super::several::{Around, Counts, Several};
-use super::{Chunk, Piece, Scan, Scratch, Segmenter, SoFar, breaks, bytes_of, gaps, near};
+use super::{Chunk, Piece, REACH, Scratch, Segmenter, SoFar, breaks, gaps, near};
 use crate::binary::{Examples, Options};
 use crate::conllu::{self, Sentence};
-use crate::hash::{self, HashedMap};
+use crate::hash::HashedMap;
 use crate::table::Table;
-use crate::word::lower;
+use crate::word::{Variants, lower};
 use crate::{Language, Upos};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A treebank to learn from.
 #[derive(Clone, Debug)]
@@ -19,8 +19,28 @@ pub struct Treebank {
     pub raw: bool,
     /// Whether its sentences end as those of running text do.
     pub breaks: bool,
+    /// Whether sentences of other treebanks say the same, under the same ids, in the plain forms of its characters.
+    pub variants: bool,
     /// A number for a treebank that is tagged by rules of its own; 0 for one whose rules are those of the model.
     pub rules: u32,
+}
+
+/// What treebanks tell of characters that stand for others.
+pub(crate) fn variants(treebanks: &[Treebank]) -> Variants {
+    let (variants, others): (Vec<_>, Vec<_>) =
+        treebanks.iter().partition(|treebank| treebank.variants);
+    if variants.is_empty() {
+        return Variants::default();
+    }
+    let text = |sentence: &Sentence| -> String {
+        sentence.tokens.iter().map(|token| token.form.as_str()).collect()
+    };
+    let sentences = |treebanks: &[&Treebank]| -> BTreeMap<String, String> {
+        let all = treebanks.iter().flat_map(|treebank| &treebank.sentences);
+        all.filter_map(|sentence| Some((sentence.id.clone()?, text(sentence)))).collect()
+    };
+    let (from, to) = (sentences(&variants), sentences(&others));
+    Variants::learn(from.iter().filter_map(|(id, from)| Some((&**from, &**to.get(id)?))))
 }
 
 /// Trains a segmenter.
@@ -31,17 +51,23 @@ pub fn train(
     seed: u64,
 ) -> Segmenter {
     let empty = || Table::build(&[]);
-    let words = Words::new(treebanks, lists);
     let mut segmenter = Segmenter {
         language,
-        known: words.table(),
+        variants: variants(treebanks),
+        known: empty(),
+        runs: Table::build(&[]),
         gaps: empty(),
         breaks: empty(),
         several: Several::nothing(),
     };
-    let options = Options { seed, perceptrons: 3, epochs: 8, count_min: 2, margin: 8 };
+    let options =
+        Options { seed, perceptrons: 3, epochs: 8, count_min: 2, margin: 8, dropout_percent: 10 };
     let texts: Vec<Raw> = treebanks.iter().map(Raw::new).collect();
-    segmenter.gaps = token_ends(&segmenter, &words, &texts).learn(&options);
+    let words = Words::new(&segmenter, treebanks, lists);
+    segmenter.known = words.table();
+    let (examples, runs) = token_ends(&segmenter, &words, &texts);
+    let weights = examples.learn(&options);
+    (segmenter.runs, segmenter.gaps) = apart(&weights, &runs);
     let raw: Vec<_> = treebanks.iter().filter(|treebank| treebank.raw).collect();
     learn_several(&mut segmenter, &raw, &options);
     if !segmenter.by_letter() && segmenter.several.is_empty() {
@@ -51,7 +77,7 @@ pub fn train(
     for text in texts.iter().filter(|text| text.breaks) {
         sentence_ends(&segmenter, text, &mut examples);
     }
-    segmenter.breaks = examples.learn(&options);
+    segmenter.breaks = Table::build(&examples.learn(&options));
     segmenter
 }
 
@@ -90,43 +116,65 @@ type TagCounts = [u32; Upos::COUNT];
 struct Words {
     all: HashedMap<TagCounts>,
     folds: Vec<HashedMap<TagCounts>>,
+    /// The keys with which longer words begin.
+    begun: BTreeSet<u64>,
 }
 
 impl Words {
-    fn new(treebanks: &[Treebank], lists: &[Vec<(String, Upos)>]) -> Words {
-        let mut words =
-            Words { all: HashedMap::default(), folds: vec![HashedMap::default(); FOLDS] };
+    fn new(segmenter: &Segmenter, treebanks: &[Treebank], lists: &[Vec<(String, Upos)>]) -> Words {
+        let mut words = Words {
+            all: HashedMap::default(),
+            folds: vec![HashedMap::default(); FOLDS],
+            begun: BTreeSet::new(),
+        };
         for treebank in treebanks {
             for (at, sentence) in treebank.sentences.iter().enumerate() {
                 for word in sentence.words() {
-                    let key = hash::bytes(lower(&word.form).as_bytes());
+                    let key = words.key(segmenter, &word.form);
                     words.all.entry(key).or_default()[word.upos as usize] += 1;
                     words.folds[fold(at)].entry(key).or_default()[word.upos as usize] += 1;
                 }
             }
         }
         for (word, tag) in lists.iter().flatten() {
-            let key = hash::bytes(lower(word).as_bytes());
+            let key = words.key(segmenter, word);
             words.all.entry(key).or_default()[*tag as usize] += 1;
         }
         words
     }
 
+    /// The key of a word; notes with which keys it begins.
+    fn key(&mut self, segmenter: &Segmenter, word: &str) -> u64 {
+        let word = lower(word);
+        let mut atoms = Vec::new();
+        if segmenter.by_letter() {
+            segmenter.scan(&word).next(&mut atoms);
+            atoms.pop();
+            let keys = atoms.iter().scan(0, |key, atom| {
+                *key = gaps::word_key(*key, atom);
+                Some(*key)
+            });
+            self.begun.extend(keys.take(gaps::WORD_ATOMS_MAX));
+        }
+        segmenter.word_key(&word)
+    }
+
     /// The most frequent tag of a word, plus 1; 0 of one that is not known outside of `fold`.
-    fn known(&self, word: &str, fold: usize) -> u64 {
-        let key = hash::bytes(word.as_bytes());
+    fn known(&self, key: u64, fold: usize) -> u8 {
         let Some(mut counts) = self.all.get(&key).copied() else { return 0 };
         if let Some(own) = self.folds[fold].get(&key) {
             counts.iter_mut().zip(own).for_each(|(count, own)| *count -= own);
         }
-        most(&counts).into()
+        most(&counts)
     }
 
     fn table(&self) -> Table<1> {
-        let mut rows: Vec<_> =
+        let mut rows: BTreeMap<u64, [u8; 1]> =
             self.all.iter().map(|(key, counts)| (*key, [most(counts)])).collect();
-        rows.sort_unstable();
-        Table::build(&rows)
+        for key in &self.begun {
+            rows.entry(*key).or_default()[0] |= gaps::LONGER;
+        }
+        Table::build(&rows.into_iter().collect::<Vec<_>>())
     }
 }
 
@@ -136,32 +184,51 @@ fn most(counts: &TagCounts) -> u8 {
     if counts[best] == 0 { 0 } else { best as u8 + 1 }
 }
 
-fn token_ends(segmenter: &Segmenter, words: &Words, texts: &[Raw]) -> Examples {
-    let mut examples = Examples::default();
+/// An example for each gap between atoms, and the runs of letters in all of them.
+fn token_ends(segmenter: &Segmenter, words: &Words, texts: &[Raw]) -> (Examples, BTreeSet<u64>) {
+    let (mut examples, mut all) = (Examples::default(), BTreeSet::new());
     for Raw { text, tokens, starts, .. } in texts.iter().filter(|text| text.raw) {
-        let mut scan = Scan::new(text, segmenter.language == Language::Ar);
-        let (mut atoms, mut longest) = (Vec::new(), Vec::new());
+        let mut scan = segmenter.scan(text);
+        let (mut atoms, mut found, mut runs) = (Vec::new(), Vec::new(), Vec::new());
         while scan.next(&mut atoms).is_some() {
             let Some(first) = atoms.first() else { continue };
             let sentence = starts.partition_point(|start| *start <= first.bytes.start);
             let fold = fold(sentence.saturating_sub(1));
-            let word = |range| words.known(bytes_of(text, &atoms, range), fold);
-            longest.clear();
             if segmenter.by_letter() {
-                gaps::longest_words(atoms.len(), word, &mut longest);
+                let find = |key| Some(words.known(key, fold) | gaps::LONGER);
+                gaps::known_words(&atoms, find, &mut found);
+                runs.clear();
+                gaps::runs(&atoms, |key| runs.push(key));
+                all.extend(&runs);
             }
-            let chunk = Chunk::new(&atoms, scan.peek(), &longest);
+            let chunk = Chunk::new(&atoms, scan.peek(), &found, segmenter.spaced());
             let mut start = 0;
             for (at, atom) in atoms[..atoms.len() - 1].iter().enumerate() {
                 let ends = tokens.contains(&atom.bytes.end);
-                examples.add(ends, |out| chunk.gap(at, start, word, |feature| out.push(feature)));
+                examples.add(ends, |out| {
+                    chunk.gap(at, start, |feature| out.push(feature));
+                    out.extend(gaps::of_gap(&runs, at));
+                });
                 if ends {
                     start = at + 1;
                 }
             }
         }
     }
-    examples
+    (examples, all)
+}
+
+/// The weights of what runs of letters say, row by row, and the others.
+fn apart(weights: &[(u64, [u8; 1])], runs: &BTreeSet<u64>) -> (Table<REACH>, Table<1>) {
+    let mut others: BTreeMap<u64, [u8; 1]> = weights.iter().copied().collect();
+    let mut row = |run: &u64| {
+        let row: [u8; REACH] = std::array::from_fn(|place| {
+            others.remove(&gaps::of_run(*run, place)).unwrap_or_default()[0]
+        });
+        (*run, row)
+    };
+    let rows: Vec<_> = runs.iter().map(&mut row).filter(|(_, row)| *row != [0; REACH]).collect();
+    (Table::build(&rows), Table::build(&others.into_iter().collect::<Vec<_>>()))
 }
 
 /// Endings by which new tokens are split come from at least this many different tokens.
@@ -203,7 +270,7 @@ fn learn_several(segmenter: &mut Segmenter, treebanks: &[&Treebank], options: &O
             }
         }
     }
-    several.set_weights(examples.learn(options));
+    several.set_weights(Table::build(&examples.learn(options)));
     segmenter.several = several;
 }
 
@@ -265,7 +332,13 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn treebanks() -> Vec<Treebank> {
-        vec![Treebank { sentences: small_world(), raw: true, breaks: true, rules: 0 }]
+        vec![Treebank {
+            sentences: small_world(),
+            raw: true,
+            breaks: true,
+            variants: false,
+            rules: 0,
+        }]
     }
 
     #[test]

@@ -22,11 +22,18 @@ pub(crate) struct Light {
 
 impl Light {
     pub(crate) fn new(seen: &Seen, known: Known) -> Light {
-        let ending = seen.suffixes[..3].iter().rev().find(|s| **s != 0);
+        // Of ideographs one is an ending.
+        let (ending, short) = match seen.ideographs {
+            true => (Some(&seen.suffixes[0]), seen.suffixes[0]),
+            false => (
+                seen.suffixes[..3].iter().rev().find(|s| **s != 0),
+                seen.suffixes[1].max(seen.suffixes[0]),
+            ),
+        };
         Light {
             form: seen.form,
             suffix: ending.copied().unwrap_or_default(),
-            class: known.class_or(seen.suffixes[1].max(seen.suffixes[0])),
+            class: known.class_or(short),
             shape: seen.shape,
         }
     }
@@ -35,13 +42,20 @@ impl Light {
     pub(crate) const EDGE: Light = Light { form: 1, suffix: 1, class: 1, shape: 1 };
 }
 
-/// Features of a word in a role.
-pub(crate) fn of_word(role: usize, seen: &Seen, known: Known, mut emit: impl FnMut(u64)) {
+/// Features of a word in a role; `find` tells what is known of another word, by its normal form.
+pub(crate) fn of_word(
+    role: usize,
+    seen: &Seen,
+    known: Known,
+    find: impl Fn(u64) -> Known,
+    mut emit: impl FnMut(u64),
+) {
     let light = Light::new(seen, known);
     if role != 0 {
         of_neighbour(role as u32, &light, known, emit);
         return;
     }
+    of_parts(seen, known, &light, find, &mut emit);
     let mut see = |template: u32, value: u64| emit(feature(template, value));
     see(0, 0);
     see(1, seen.form);
@@ -66,6 +80,33 @@ pub(crate) fn of_word(role: usize, seen: &Seen, known: Known, mut emit: impl FnM
     see(24, join(known.listed(), shape));
     see(25, join(known.class(), light.suffix));
     see(26, u64::from(seen.mixed) << 1 | capital);
+}
+
+/// Features of the longest known words that a word ends and begins with.
+fn of_parts(
+    seen: &Seen,
+    known: Known,
+    light: &Light,
+    find: impl Fn(u64) -> Known,
+    mut emit: impl FnMut(u64),
+) {
+    // With how many characters are left out.
+    let longest = |forms: &[u64]| {
+        let forms = forms.iter().zip(1u64..).take_while(|(form, _)| **form != 0);
+        let mut found = forms.map(|(form, left_out)| (find(*form), left_out));
+        let (known, left_out) =
+            found.find(|(known, _)| *known != Known::NOTHING).unwrap_or((Known::NOTHING, 0));
+        (known, join(known.code(), left_out))
+    };
+    let ((tail, tail_code), (head, head_code)) = (longest(&seen.tails), longest(&seen.heads));
+    let mut see = |template: u32, a: u64, b: u64| emit(feature(300 + template, join(a, b)));
+    see(0, tail_code, 0);
+    see(1, head_code, 0);
+    see(2, tail_code, head_code);
+    see(3, known.code(), tail.code());
+    see(4, known.code(), head.code());
+    see(5, tail.class(), light.suffix);
+    see(6, join(tail.class(), head.class()), seen.shape);
 }
 
 fn of_neighbour(role: u32, light: &Light, known: Known, mut emit: impl FnMut(u64)) {

@@ -6,9 +6,9 @@ use super::lexicon::{Known, LISTS_MAX, Lexicon};
 use super::{START, Tagger};
 use crate::conllu::Sentence;
 use crate::hash::{self, HashedMap, Random};
-use crate::segment::train::Treebank;
+use crate::segment::{self, train::Treebank};
 use crate::table::Table;
-use crate::word::{Seen, Spelling};
+use crate::word::{Seen, Spelling, Variants};
 use crate::{Language, Upos};
 
 /// How a tagger is trained.
@@ -24,13 +24,24 @@ pub struct Options {
     pub count_min: u32,
     /// By how many points the right tag must lead, or weights are mended.
     pub margin: i32,
+    /// Of a hundred features of an example, how many are left out at random each time that it is seen, so that
+    /// none is relied on alone (Søgaard 2013).
+    pub dropout_percent: u64,
     /// The most rows that the model keeps: those of the largest weights.
     pub rows_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seed: 1, perceptrons: 4, epochs: 6, count_min: 2, margin: 20, rows_max: 140_000 }
+        Options {
+            seed: 1,
+            perceptrons: 4,
+            epochs: 6,
+            count_min: 2,
+            margin: 20,
+            dropout_percent: 10,
+            rows_max: 140_000,
+        }
     }
 }
 
@@ -64,7 +75,8 @@ pub fn train(
             words: sentence.words().map(|word| (word.form.as_str(), word.upos)).collect(),
         }));
     }
-    let words = Words::new(&sentences, lists);
+    let variants = segment::train::variants(treebanks);
+    let words = Words::new(&sentences, lists, variants);
     let examples = Examples::new(&sentences, &words, options);
     let seeds: Vec<u64> = (0..options.perceptrons).map(|i| options.seed + i).collect();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -82,7 +94,8 @@ pub fn train(
         });
     }
     let lemmas = Lemmas::learn(language, treebanks.iter().flat_map(lemmas));
-    Tagger::new(words.lexicon(), pack(&examples.features, &sums, options), lemmas)
+    let (lexicon, weights) = (words.lexicon(), pack(&examples.features, &sums, options));
+    Tagger::new(words.variants, lexicon, weights, lemmas)
 }
 
 /// Words with tags and lemmas; those of treebanks whose rules are the model's weigh more.
@@ -118,26 +131,29 @@ struct Words {
     counts: HashedMap<[u32; Upos::COUNT]>,
     folds: Vec<HashedMap<[u32; Upos::COUNT]>>,
     listed: HashedMap<[Option<Upos>; LISTS_MAX]>,
+    variants: Variants,
 }
 
 impl Words {
-    fn new(sentences: &[Tagged<'_>], lists: &[Vec<(String, Upos)>]) -> Words {
+    fn new(sentences: &[Tagged<'_>], lists: &[Vec<(String, Upos)>], variants: Variants) -> Words {
         let mut spelling = Spelling::default();
         let mut words = Words {
             counts: HashedMap::default(),
             folds: vec![HashedMap::default(); FOLDS],
             listed: HashedMap::default(),
+            variants,
         };
         for Tagged { fold, words: sentence, .. } in sentences {
             for (word, tag) in sentence {
-                let form = spelling.form(word);
+                let form = spelling.form(word, &words.variants);
                 words.counts.entry(form).or_default()[*tag as usize] += 1;
                 words.folds[*fold].entry(form).or_default()[*tag as usize] += 1;
             }
         }
         for (number, list) in lists.iter().enumerate().take(LISTS_MAX) {
             for (word, tag) in list {
-                words.listed.entry(spelling.form(word)).or_default()[number].get_or_insert(*tag);
+                words.listed.entry(spelling.form(word, &words.variants)).or_default()[number]
+                    .get_or_insert(*tag);
             }
         }
         words
@@ -242,6 +258,7 @@ impl Examples {
                             rows.extend(self.history.get(&of_rules(feature, example.rules)));
                         }
                     });
+                    rows.retain(|_| random.next() % 100 >= options.dropout_percent);
                     let mut scores = [0i32; Upos::COUNT];
                     for row in &rows {
                         for (score, weight) in scores.iter_mut().zip(&weights[*row as usize]) {
@@ -301,7 +318,7 @@ fn each(
     for (at, sentence) in sentences.iter().enumerate() {
         looks.clear();
         looks.extend(sentence.words.iter().map(|(word, _)| {
-            let seen = spelling.see(word);
+            let seen = spelling.see(word, &words.variants);
             let known = words.known(seen.form, Some(sentence.fold));
             (Light::new(&seen, known), seen, known)
         }));
@@ -322,7 +339,10 @@ fn each(
             for (role, look) in (0..ROLES).zip(by_role) {
                 match look {
                     Some((_, seen, known)) => {
-                        features::of_word(role, seen, *known, |f| tell(place, &near, f, false));
+                        let find = |form| words.known(form, Some(sentence.fold));
+                        features::of_word(role, seen, *known, find, |f| {
+                            tell(place, &near, f, false)
+                        });
                     }
                     None => features::of_edge(role, |f| tell(place, &near, f, false)),
                 }

@@ -7,6 +7,8 @@
 //!     sentiment
 //!     tag|segment [--language L]...
 //! ```
+//!
+//! With `--check` nothing is written: for each model it is said whether the one that is there is the same.
 
 #[path = "../../data.rs"]
 mod data;
@@ -27,6 +29,7 @@ mod tag;
 use data::{Options, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use strongroom_text::model::Model;
 
 /// What a subcommand does.
@@ -41,10 +44,17 @@ const TRAINERS: &[(&str, Command)] = &[
     ("entities", entities::train),
 ];
 
+/// The option that has models compared rather than written.
+const CHECK: &str = "--check";
+
+/// How many models were not the same.
+static DIFFERENT: AtomicUsize = AtomicUsize::new(0);
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != CHECK).collect();
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) if DIFFERENT.load(Ordering::Relaxed) == 0 => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("train: {error}");
             ExitCode::FAILURE
@@ -66,12 +76,18 @@ fn run(arguments: &[String]) -> Result<()> {
     wanted.into_iter().try_for_each(|(_, train)| train(&options))
 }
 
-/// Writes a model where the library includes it from.
+/// Writes a model where the library includes it from, or compares it with what is there.
 fn save(model: &Model, variant: &str) -> Result<PathBuf> {
     let language = model.language.map_or("all", |language| language.code());
     let name = format!("{language}{variant}.{}.model", model.kind.name());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
     let bytes = model.write()?;
+    if std::env::args().any(|argument| argument == CHECK) {
+        let same = std::fs::read(&path).is_ok_and(|there| there == bytes);
+        DIFFERENT.fetch_add(usize::from(!same), Ordering::Relaxed);
+        println!("{}: {}", path.display(), if same { "the same" } else { "different" });
+        return Ok(path);
+    }
     std::fs::write(&path, &bytes)?;
     eprintln!("{}: {} bytes, {} before compression", path.display(), bytes.len(), model.body.len());
     Ok(path)
