@@ -28,7 +28,7 @@ const MEMORY_PLACES: usize = 16384;
 
 /// A tag that leads by so much before pairs of words and the tags before are looked at is taken: these would change next to
 /// nothing, as development data show.
-const CLEAR: i16 = 400;
+const CLEAR: i16 = 650;
 
 /// Stands for the tags before the first word.
 const START: u8 = Upos::COUNT as u8;
