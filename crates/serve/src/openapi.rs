@@ -137,7 +137,7 @@ fn texts() -> Value {
     ];
     json!({
         "Texts": object(&[
-            ("-text", "string"), ("-id", "any"), ("-language", "string?"), ("-texts", "array"), ("-because", "boolean"), ("-entities", "boolean"), ("-chunks", "boolean"),
+            ("-text", "string"), ("-id", "any"), ("-language", "string?"), ("-texts", "array"), ("-because", "boolean"), ("-each", "boolean"), ("-entities", "boolean"), ("-chunks", "boolean"),
             ("-themes", "boolean"), ("-topics", "[Topic]"), ("-filters", "array"),
         ]),
         "Topic": object(&[("name", "string"), ("words", "[TopicWord]")]),

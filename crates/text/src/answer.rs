@@ -28,8 +28,10 @@ pub struct Wants<'a> {
     pub tags: bool,
     /// Names of persons, organisations, places.
     pub entities: bool,
-    /// What the text says of its subject; with `tags`, what each sentence says, too.
+    /// What the text says of its subject.
     pub sentiment: bool,
+    /// What each sentence says of it, too, where `tags` and `sentiment` are wanted.
+    pub each: bool,
     /// Why: the parts with an effect.
     pub because: bool,
     /// The phrases that speak for or against.
@@ -180,10 +182,10 @@ pub struct Reason {
 /// Memory that is used again from text to text.
 #[derive(Default)]
 pub struct Desk {
-    scratch: [Scratch; 10],
+    scratch: Scratch,
     analysis: Analysis,
     lemma: String,
-    entities: [entities::Scratch; 10],
+    entities: entities::Scratch,
     sentiment: sentiment::Scratch,
 }
 
@@ -224,9 +226,8 @@ pub fn answer<'t>(text: &'t str, wants: &Wants<'_>, desk: &mut Desk) -> Answer<'
     let mut sentences = if worded { sentences(text, language, desk) } else { Vec::new() };
     if wants.entities {
         let Desk { analysis, entities, .. } = desk;
-        let scratch = &mut entities[language.index()];
         let finder = models::finder(language);
-        answer.entities = finder.map(|finder| finder.find(text, analysis, scratch));
+        answer.entities = finder.map(|finder| finder.find(text, analysis, entities));
     }
     let mut said = Vec::new();
     {
@@ -237,8 +238,10 @@ pub fn answer<'t>(text: &'t str, wants: &Wants<'_>, desk: &mut Desk) -> Answer<'
             answer.sentiment = Some(judged(text, language, ruling, wants.because, desk));
             // What a text of one sentence says, that says.
             said = match &answer.sentiment {
-                Some(all) if wants.tags && sentences.len() == 1 => vec![all.alone()],
-                _ if wants.tags => judged_each(text, language, &sentences, ruling, desk),
+                Some(all) if wants.each && sentences.len() == 1 => vec![all.alone()],
+                _ if wants.each && wants.tags => {
+                    judged_each(text, language, &sentences, ruling, desk)
+                }
                 _ => Vec::new(),
             };
         }
@@ -259,7 +262,7 @@ pub fn answer<'t>(text: &'t str, wants: &Wants<'_>, desk: &mut Desk) -> Answer<'
 
 fn analyse(text: &str, language: Language, desk: &mut Desk) {
     let Desk { scratch, analysis, .. } = desk;
-    models::engine(language).analyse(text, &mut scratch[language.index()], analysis);
+    models::engine(language).analyse(text, scratch, analysis);
 }
 
 /// The sentences of the text that was analysed last.
@@ -372,8 +375,10 @@ mod tests {
     #[test]
     fn document_sentences_and_phrases_have_their_own_sentiment() {
         let text = "Caf\u{e9}: the staff were wonderful. The bathroom was disgusting, but we loved the view.";
-        let found =
-            ask(text, &Wants { tags: true, sentiment: true, chunks: true, ..Wants::default() });
+        let found = ask(
+            text,
+            &Wants { tags: true, sentiment: true, each: true, chunks: true, ..Wants::default() },
+        );
         let sentences = found.sentences.unwrap();
         let labels: Vec<_> =
             sentences.iter().map(|s| s.sentiment.as_ref().map(|said| said.label)).collect();
@@ -397,6 +402,58 @@ mod tests {
     }
 
     #[test]
+    fn a_desk_keeps_languages_apart() {
+        let text = "Die Kinder die vor Ort. Not a man; come on, per se. He has war, was bald.";
+        let wants = Wants { tags: true, entities: true, ..Wants::default() };
+        let mut desk = Desk::default();
+        for _ in 0..2 {
+            for language in Language::ALL {
+                let wants = Wants { language: Some(language), ..wants };
+                let told = |desk: &mut Desk| serde_json::to_string(&answer(text, &wants, desk));
+                assert_eq!(told(&mut desk).unwrap(), told(&mut Desk::default()).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_all_languages() {
+        use crate::entities::Kind::{Organisation, Person, Place};
+        for (language, text, kind, name) in [
+            (Language::En, "Angela Merkel met the president of France in Berlin.", Place, "Berlin"),
+            (
+                Language::De,
+                "Angela Merkel traf gestern in Paris die Deutsche Bank.",
+                Place,
+                "Paris",
+            ),
+            (Language::Fr, "Victor Hugo est n\u{e9} \u{e0} Besan\u{e7}on.", Person, "Victor Hugo"),
+            (
+                Language::Es,
+                "Gabriel Garc\u{ed}a M\u{e1}rquez naci\u{f3} en Colombia.",
+                Place,
+                "Colombia",
+            ),
+            (Language::It, "Alessandro Manzoni nacque a Milano nel 1785.", Place, "Milano"),
+            (Language::Pt, "Fernando Pessoa nasceu em Lisboa.", Person, "Fernando Pessoa"),
+            (Language::Ru, "Владимир Путин приехал в Москву.", Place, "Москву"),
+            (Language::Pl, "Donald Tusk przyjechał do Brukseli.", Person, "Donald Tusk"),
+            (Language::Zh, "李小龙出生在美国旧金山。", Person, "李小龙"),
+            (Language::Ar, "وصل محمد مرسي إلى القاهرة يوم الثلاثاء.", Person, "محمد مرسي"),
+            (
+                Language::En,
+                "She studied at the University of Oxford.",
+                Organisation,
+                "University of Oxford",
+            ),
+        ] {
+            let wants = Wants { language: Some(language), entities: true, ..Wants::default() };
+            let found = answer(text, &wants, &mut Desk::default()).entities.unwrap();
+            let told = found.iter().find(|entity| entity.text == name).map(|entity| entity.kind);
+            assert_eq!(told, Some(kind), "{language} {name}: {found:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_asked_is_not_told() {
         let json = serde_json::to_value(ask("A fine day.", &Wants::default())).unwrap();
         assert_eq!(
@@ -416,7 +473,7 @@ mod tests {
         let rules: Vec<Matcher> =
             Language::ALL.into_iter().map(|language| Matcher::new(&book, language)).collect();
         let text = "It is a table. It has bugs.";
-        let wants = Wants { tags: true, sentiment: true, ..Wants::default() };
+        let wants = Wants { tags: true, sentiment: true, each: true, ..Wants::default() };
         let second = |wants: &Wants<'_>| {
             let sentences = ask(text, wants).sentences.unwrap();
             sentences[1].sentiment.as_ref().map(|said| said.score).unwrap()

@@ -2,6 +2,8 @@
 //!
 //! The values are part of the models: a change of any constant here asks for new models.
 
+use crate::Language;
+
 /// An odd number with well mixed bits (the golden ratio's, as in Fibonacci hashing).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -93,3 +95,7 @@ impl std::hash::Hasher for Identity {
 /// A map whose keys are hashes.
 pub(crate) type HashedMap<V> =
     std::collections::HashMap<u64, V, std::hash::BuildHasherDefault<Identity>>;
+/// What keeps memories of one language apart from those of others: it is mixed into the hashes of words.
+pub(crate) fn salt(language: Option<Language>) -> u64 {
+    mix(language.map_or(0, |language| language as u64 + 1))
+}

@@ -30,6 +30,8 @@ pub(super) struct Ask<'a> {
     #[serde(default)]
     because: bool,
     #[serde(default)]
+    each: bool,
+    #[serde(default)]
     entities: bool,
     #[serde(default)]
     chunks: bool,
@@ -45,6 +47,7 @@ pub(super) struct Wanted {
     about: Option<About>,
     language: Option<Language>,
     because: bool,
+    each: bool,
     entities: bool,
     chunks: bool,
     themes: bool,
@@ -61,6 +64,7 @@ impl Wanted {
             tags: about(&[About::All, About::Tags]),
             sentiment: about(&[About::All, About::Sentiment]),
             because: self.because,
+            each: self.each,
             entities: self.entities || about(&[About::Entities]),
             chunks: self.chunks || about(&[About::Chunks]),
             themes: self.themes || about(&[About::Themes]),
@@ -120,6 +124,7 @@ impl<'a> Ask<'a> {
             about: Some(about),
             language,
             because: self.because,
+            each: self.each,
             entities: self.entities,
             chunks: self.chunks,
             themes: self.themes,

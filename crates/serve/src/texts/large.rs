@@ -142,7 +142,7 @@ async fn one(
         );
         return Err(Error::refused(Code::TooLarge, why));
     }
-    let (tags, sentiment) = (call.wants().tags, call.wants().sentiment);
+    let Wants { tags, sentiment, each, .. } = call.wants();
     let cut = tags && text.len() > WHOLE_BYTES_MAX;
     let text = Arc::new(text);
     let (asked, of) = (call.clone(), text.clone());
@@ -170,7 +170,8 @@ async fn one(
     let job = move |desk: &mut Desk, piece: usize| {
         let (range, chars) = parts[piece].clone();
         let rules = call.client.rules.matchers.as_deref();
-        let wants = Wants { language: Some(language), tags, sentiment, rules, ..Wants::default() };
+        let wants =
+            Wants { language: Some(language), tags, sentiment, each, rules, ..Wants::default() };
         let found = answer::answer(&text[range.clone()], &wants, desk);
         let mut out = Vec::with_capacity(16 * PIECE_BYTES);
         for mut sentence in found.sentences.into_iter().flatten() {

@@ -93,6 +93,8 @@ pub struct Finder {
     known: [bool; LABELS],
     confidence: Confidence,
     edge: [Sums; ROLES],
+    /// Of its language.
+    salt: u64,
 }
 
 type Sums = [i16; LABELS];
@@ -112,7 +114,7 @@ struct Looks {
     roles: [Sums; ROLES],
 }
 
-/// Memory that is reused from text to text of one language. What it holds changes no answer.
+/// Memory that is reused from text to text, in whatever language. What it holds changes no answer.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     spelling: Spelling,
@@ -152,7 +154,8 @@ impl Finder {
         let confidence = Confidence { unit, right: reader.array("confidence")? };
         let names = Names::read(&mut reader)?;
         let weights = Table::read(&mut reader)?;
-        Ok(Finder::new(names, weights, steps, known, confidence))
+        let finder = Finder::new(names, weights, steps, known, confidence);
+        Ok(Finder { salt: hash::salt(model.language), ..finder })
     }
 
     fn new(
@@ -166,7 +169,15 @@ impl Finder {
         for (role, scores) in edge.iter_mut().enumerate() {
             features::of_edge(role, |feature| weights.add(&[feature], scores));
         }
-        Finder { names, weights, steps: Box::new(steps), known, confidence, edge }
+        Finder {
+            names,
+            weights,
+            steps: Box::new(steps),
+            known,
+            confidence,
+            edge,
+            salt: hash::salt(None),
+        }
     }
 
     /// The body of its model.
@@ -289,7 +300,7 @@ impl Finder {
     }
 
     fn looks(&self, form: &str, scratch: &mut Scratch) -> Looks {
-        let key = hash::bytes(form.as_bytes()) | 1;
+        let key = (hash::bytes(form.as_bytes()) ^ self.salt) | 1;
         if scratch.memory.is_empty() {
             let looks = Looks { light: Light::EDGE, roles: self.edge };
             scratch.memory.resize(MEMORY_PLACES, (0, looks));

@@ -66,7 +66,7 @@ pub struct Piece {
     answer: Answer,
 }
 
-/// Memory that is reused from text to text. What it holds changes no answer.
+/// Memory that is reused from text to text, in whatever language. What it holds changes no answer.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     atoms: Vec<Atom>,
@@ -284,7 +284,8 @@ impl Walk<'_> {
             });
         }
         let bytes = &self.text.as_bytes()[first.bytes.start..last.bytes.end];
-        let key = hash::join(hash::bytes(bytes), next.into()) | 1;
+        let salt = hash::salt(Some(self.segmenter.language));
+        let key = (hash::join(hash::bytes(bytes), next.into()) ^ salt) | 1;
         let place = (key >> 32) as usize % MEMORY_PLACES;
         if self.scratch.chunks.is_empty() {
             self.scratch.chunks.resize(MEMORY_PLACES, (0, 0));
@@ -365,7 +366,7 @@ impl Walk<'_> {
         let text = &self.text[bytes.clone()];
         let memory = &mut self.scratch.memory;
         let hash = hash::bytes(text.as_bytes());
-        let key = hash | 1;
+        let key = (hash ^ hash::salt(Some(self.segmenter.language))) | 1;
         if memory.is_empty() {
             memory.resize(MEMORY_PLACES, (0, Glimpse::default(), Answer::One));
         }

@@ -43,6 +43,8 @@ pub struct Tagger {
     weights: Table<{ Upos::COUNT }>,
     lemmas: Lemmas,
     edge: Looks,
+    /// Of its language.
+    salt: u64,
 }
 
 /// What a word adds to the scores of the words around it and to its own.
@@ -54,11 +56,11 @@ struct Looks {
     roles: [Scores; ROLES],
 }
 
-/// Memory that is reused from text to text. What it holds changes no answer.
+/// Memory that is reused from text to text, in whatever language. What it holds changes no answer.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     spelling: Spelling,
-    /// Words seen before, where the hash of their bytes says.
+    /// Words seen before, where the hash of their bytes and language says.
     memory: Vec<(u64, Looks)>,
     words: Vec<Looks>,
     tags: Vec<Upos>,
@@ -79,7 +81,8 @@ impl Tagger {
         };
         let lexicon = Lexicon::read(&mut reader)?;
         let weights = Table::read(&mut reader)?;
-        Ok(Tagger::new(variants, lexicon, weights, Lemmas::read(&mut reader)?))
+        let tagger = Tagger::new(variants, lexicon, weights, Lemmas::read(&mut reader)?);
+        Ok(Tagger { salt: hash::salt(model.language), ..tagger })
     }
 
     fn new(
@@ -92,7 +95,7 @@ impl Tagger {
         for (role, scores) in edge.roles.iter_mut().enumerate() {
             features::of_edge(role, |feature| weights.add(&[feature], scores));
         }
-        Tagger { variants, lexicon, weights, lemmas, edge }
+        Tagger { variants, lexicon, weights, lemmas, edge, salt: hash::salt(None) }
     }
 
     /// The body of its model.
@@ -128,7 +131,7 @@ impl Tagger {
 
     /// Adds a word with the hash of its bytes.
     pub(crate) fn push_hashed(&self, word: &str, hash: u64, scratch: &mut Scratch) {
-        let key = hash | 1;
+        let key = (hash ^ self.salt) | 1;
         if scratch.memory.is_empty() {
             scratch.memory.resize(MEMORY_PLACES, (0, self.edge));
         }

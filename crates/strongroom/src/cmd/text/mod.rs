@@ -193,6 +193,7 @@ pub(crate) fn run(cx: &Context, args: Text) -> Result<Answer, Failure> {
                 tags: true,
                 sentiment: true,
                 because: true,
+                each: true,
                 rules: matchers.as_deref(),
                 ..Wants::default()
             };

@@ -28,6 +28,7 @@ const ALL: Wants<'_> = Wants {
     tags: true,
     entities: true,
     sentiment: true,
+    each: true,
     because: true,
     chunks: true,
     themes: true,
