@@ -455,7 +455,48 @@ fn texts_are_analysed() {
     assert!(!refused.status.success());
     assert!(String::from_utf8(refused.stderr).unwrap().contains("from byte 5 on"));
     let models = user.json(&[&"text", &"models"], 0);
-    assert_eq!(models.as_array().unwrap().len(), 31, "three kinds in ten languages, and one");
+    assert_eq!(models.as_array().unwrap().len(), 41, "four kinds in ten languages, and one");
+}
+
+#[test]
+fn what_texts_are_about_is_told() {
+    let user = User::new();
+    let stay =
+        "Ada Lovelace came to London. The breakfast was wonderful, but our rooms were dirty.";
+    std::fs::write(user.path("stay"), stay).unwrap();
+    let ask = |name: &str, more: &[&dyn AsRef<OsStr>], code: i32| {
+        let file = user.path("stay");
+        let mut args: Vec<&dyn AsRef<OsStr>> = vec![&"text", &name];
+        args.extend(more);
+        args.push(&file);
+        user.json(&args, code)[0].clone()
+    };
+    let names = ask("entities", &[], 0)["entities"].clone();
+    let told = |entity: &Value| format!("{} {}", entity["kind"], entity["text"]);
+    let told: Vec<_> = names.as_array().unwrap().iter().map(told).collect();
+    assert!(told.contains(&"\"place\" \"London\"".to_owned()), "{told:?}");
+    let chunks = ask("chunks", &[], 0)["chunks"].clone();
+    let labels: Vec<_> =
+        chunks.as_array().unwrap().iter().map(|chunk| chunk["label"].clone()).collect();
+    assert!(labels.ends_with(&["positive".into(), "negative".into()]), "{labels:?}");
+    let themes = ask("themes", &[], 0)["themes"].clone();
+    assert!(themes.as_array().unwrap().iter().any(|theme| theme["lemma"] == "breakfast"));
+    let topics = r#"[{"name":"room","words":[{"kind":"lemma","text":"room"}]}]"#;
+    std::fs::write(user.path("topics"), topics).unwrap();
+    let room = ask("topics", &[&"--topics", &user.path("topics")], 0)["topics"][0].clone();
+    assert_eq!((&room["topic"], &room["label"]), (&"room".into(), &"negative".into()));
+    for (rule, code) in [("lemma:room NEAR/2 dirt*", 0), ("room", 1)] {
+        let found = ask("filter", &[&"--rule", &rule], code)["matches"][0]["matched"].clone();
+        assert_eq!(found, code == 0, "{rule}");
+    }
+    let refused = user.run(&[&"text", &"filter", &"--rule", &"(room", &user.path("stay")]);
+    assert_eq!(refused.status.code(), Some(2));
+    let page = "<title>A walk</title><nav><a href=/>Home</a></nav><p>We went up the hill &amp; looked at the \
+        sea, which lay there as still as a plate, and then we went home along the river.";
+    std::fs::write(user.path("page"), page).unwrap();
+    let clean = user.json(&[&"text", &"clean", &user.path("page")], 0)[0].clone();
+    assert_eq!(clean["title"], "A walk");
+    assert!(clean["text"].as_str().unwrap().starts_with("We went up the hill & looked"));
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub const ENTITIES_MAX: usize = 10_000;
 pub const SENTENCE_WORDS_MAX: usize = 1024;
 
 /// Places of the memory for words that were seen before: a power of two.
-const MEMORY_PLACES: usize = 4096;
+const MEMORY_PLACES: usize = 2048;
 
 /// Steps of confidence.
 const STEPS: usize = 32;

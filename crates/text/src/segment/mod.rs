@@ -33,7 +33,7 @@ pub const SENTENCE_TOKENS_MAX: usize = 512;
 const MEMORY_ATOMS_MAX: usize = 24;
 
 /// Places of the memory for tokens, and of that for chunks, that were seen before: a power of two.
-const MEMORY_PLACES: usize = 16384;
+const MEMORY_PLACES: usize = 8192;
 
 /// A segmenter of one language.
 #[derive(Clone, Debug)]
