@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "each binary uses a part of it")]
 
 use crate::data::{self, File, Result};
-use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::time::Instant;
 use strongroom_text::analysis::{Analysis, Engine, Scratch};
@@ -86,7 +85,7 @@ fn raw_text(engine: &Engine, treebank: &[Sentence], figures: &mut Figures) -> Re
     let (text, _) = conllu::raw_text(treebank);
     let (mut scratch, mut analysis) = (Scratch::default(), Analysis::default());
     let rounds = rounds(|| engine.analyse(&text, &mut scratch, &mut analysis));
-    figures.seconds = rounds.iter().map(|took| took.cpu).fold(f64::INFINITY, f64::min);
+    figures.seconds = rounds.into_iter().fold(f64::INFINITY, f64::min);
     figures.tokens = analysis.tokens().len();
     let found =
         analysis.sentences().iter().map(|sentence| analysis.conllu(engine, sentence, &text));
@@ -94,29 +93,15 @@ fn raw_text(engine: &Engine, treebank: &[Sentence], figures: &mut Figures) -> Re
     Ok(())
 }
 
-/// How long something took.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Took {
-    /// Seconds by the clock.
-    pub(crate) wall: f64,
-    /// Seconds of the cores that this process had for it, all threads together. Where others are at work too, this tells
-    /// how fast something is on a core of its own.
-    pub(crate) cpu: f64,
-}
-
-/// How long `work` takes.
-pub(crate) fn took(work: impl FnOnce()) -> Took {
-    let cpu = || {
-        let time = clock_gettime(ClockId::ProcessCPUTime);
-        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-    };
-    let (start, before) = (Instant::now(), cpu());
+/// How long `work` takes, in seconds by the clock.
+pub(crate) fn took(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
     work();
-    Took { wall: start.elapsed().as_secs_f64(), cpu: cpu() - before }
+    start.elapsed().as_secs_f64()
 }
 
 /// How long `work` takes each of [`ROUNDS`] times, after once to warm up, as in a process that runs on.
-pub(crate) fn rounds(mut work: impl FnMut()) -> [Took; ROUNDS] {
+pub(crate) fn rounds(mut work: impl FnMut()) -> [f64; ROUNDS] {
     work();
     std::array::from_fn(|_| took(&mut work))
 }

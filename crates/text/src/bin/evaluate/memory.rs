@@ -37,14 +37,13 @@ const ALL: Wants<'_> = Wants {
     rules: None,
 };
 
-/// Milliseconds of a core until each model is loaded, and until a text is answered with them; and all by the clock.
+/// Milliseconds until each model is loaded, and until a text is answered with them.
 #[derive(Clone, Copy, Default)]
 struct Loading {
     language: f64,
     tag: f64,
     sentiment: f64,
     answer: f64,
-    wall: f64,
 }
 
 impl Loading {
@@ -57,8 +56,8 @@ pub(crate) fn evaluate(options: &Options, report: &mut Report) -> Result<()> {
     if !options.files.is_empty() {
         return Err("memory is measured on the development data, not on files".into());
     }
-    println!("loading in a fresh process, ms of a core, median of {PROCESSES}");
-    println!("    language  sentences, tags  sentiment  first answer     sum  by the clock");
+    println!("loading in a fresh process, ms, median of {PROCESSES}");
+    println!("    language  sentences, tags  sentiment  first answer     sum");
     let mut slowest: f64 = 0.0;
     for language in &options.languages {
         let mut runs = Vec::new();
@@ -80,8 +79,8 @@ pub(crate) fn evaluate(options: &Options, report: &mut Report) -> Result<()> {
     println!("models that are built in: {model_mb:.1} MB");
     if options.languages.len() == Language::ALL.len() {
         let whats = [
-            "loading, the slowest language, ms of a core",
-            "loading, all ten languages, one after another, ms of a core",
+            "loading, the slowest language, ms",
+            "loading, all ten languages, one after another, ms",
             "memory at most, all models used, MB",
             "models, MB",
         ];
@@ -98,10 +97,8 @@ pub(crate) fn evaluate(options: &Options, report: &mut Report) -> Result<()> {
 fn print(what: &str, mut runs: Vec<Loading>) -> f64 {
     runs.sort_by(|a, b| a.sum().total_cmp(&b.sum()));
     let median = runs[runs.len() / 2];
-    let (Loading { language, tag, sentiment, answer, wall }, sum) = (median, median.sum());
-    println!(
-        "{what:<3} {language:8.2} {tag:16.2} {sentiment:10.2} {answer:13.2} {sum:7.2} {wall:13.2}"
-    );
+    let (Loading { language, tag, sentiment, answer }, sum) = (median, median.sum());
+    println!("{what:<3} {language:8.2} {tag:16.2} {sentiment:10.2} {answer:13.2} {sum:7.2}");
     sum
 }
 
@@ -126,10 +123,10 @@ fn in_fresh_process(languages: &[Language]) -> Result<(Loading, u64)> {
     let told = String::from_utf8(output.stdout)?;
     let numbers = told.split_whitespace().map(str::parse::<f64>);
     let numbers = numbers.collect::<std::result::Result<Vec<_>, _>>()?;
-    let [language, tag, sentiment, answer, wall, kib] = numbers[..] else {
+    let [language, tag, sentiment, answer, kib] = numbers[..] else {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     };
-    Ok((Loading { language, tag, sentiment, answer, wall }, kib as u64))
+    Ok((Loading { language, tag, sentiment, answer }, kib as u64))
 }
 
 /// What a process of its own does: loads the models of some languages, uses them, and prints milliseconds and KiB.
@@ -142,24 +139,22 @@ pub(crate) fn fresh(options: &Options) -> Result<()> {
     let mut loading = Loading::default();
     let mut desk = Desk::default();
     for (language, text) in &samples {
-        loading.language += ms(&mut loading.wall, || detect(text));
-        loading.tag += ms(&mut loading.wall, || models::engine(*language));
-        loading.sentiment += ms(&mut loading.wall, || sentiment::analyser(*language));
-        loading.answer += ms(&mut loading.wall, || answer(text, &ALL, &mut desk));
+        loading.language += ms(|| detect(text));
+        loading.tag += ms(|| models::engine(*language));
+        loading.sentiment += ms(|| sentiment::analyser(*language));
+        loading.answer += ms(|| answer(text, &ALL, &mut desk));
     }
     use_all(&options.languages)?;
-    let Loading { language, tag, sentiment, answer, wall } = loading;
-    println!("{language} {tag} {sentiment} {answer} {wall} {}", peak_kib()?);
+    let Loading { language, tag, sentiment, answer } = loading;
+    println!("{language} {tag} {sentiment} {answer} {}", peak_kib()?);
     Ok(())
 }
 
-/// How long something takes, in milliseconds of a core; those by the clock are added to `wall`.
-fn ms<T>(wall: &mut f64, work: impl FnOnce() -> T) -> f64 {
-    let took = took(|| {
+/// How long something takes, in milliseconds.
+fn ms<T>(work: impl FnOnce() -> T) -> f64 {
+    1e3 * took(|| {
         black_box(work());
-    });
-    *wall += 1e3 * took.wall;
-    1e3 * took.cpu
+    })
 }
 
 /// Uses the models of some languages on their development lines, and on their short texts, by some threads.

@@ -1,11 +1,10 @@
 //! `evaluate speed`: how fast, in the library, without reading or writing.
 //!
 //! Beside it stands what no analysis can pass: FNV-1a over the same bytes, which multiplies once for each, handed over
-//! to as many threads. What is said of one core is judged by the time that this process had of it, what is said of two by
-//! the clock; where nobody else is at work, both are the same.
+//! to as many threads. Everything is by the clock, so nobody else should be at work.
 
 use crate::data::{self, Options, Part, Result};
-use crate::measure::{self, ROUNDS, Took};
+use crate::measure::{self, ROUNDS};
 use crate::report::{Report, number};
 use crate::{lines, opinions};
 use std::hint::black_box;
@@ -53,7 +52,7 @@ pub(crate) fn evaluate(options: &Options, report: &mut Report) -> Result<()> {
 fn copying() {
     let (source, mut target) = (vec![1u8; COPIED_BYTES], vec![0u8; COPIED_BYTES]);
     let rounds = measure::rounds(|| black_box(&mut target).copy_from_slice(black_box(&source)));
-    let [best, _] = best_and_median(rounds.map(|took| took.cpu));
+    let [best, _] = best_and_median(rounds);
     println!("memory is copied at {:.1} GB/s at best, one core", COPIED_BYTES as f64 / best / 1e9);
 }
 
@@ -66,7 +65,7 @@ pub(crate) fn languages(what: &str, texts: &[&str]) -> f64 {
     };
     let pace = Pace::of(texts.len(), detect_all, || texts.iter().for_each(|text| hash(text)));
     pace.print(what);
-    pace.of_cpu
+    pace.best
 }
 
 /// From the raw text of the development treebanks to tags, one core. Tokens a second of that, of all languages together.
@@ -94,10 +93,10 @@ fn tagging(languages: &[Language]) -> Result<f64> {
         let pace = Pace::of(count, analyse, || texts.iter().for_each(|text| hash(text)));
         pace.print(&format!("tokens tagged, {language}"));
         tokens += count;
-        took += count as f64 / pace.of_cpu;
+        took += count as f64 / pace.best;
     }
     let all = tokens as f64 / took;
-    println!("{:<40} {:>42}", "tokens tagged, all of these", number(all));
+    println!("{:<40} {:>14}", "tokens tagged, all of these", number(all));
     Ok(all)
 }
 
@@ -157,22 +156,15 @@ fn hash(text: &str) {
 
 /// The heading of what [`Pace::print`] prints.
 pub(crate) fn print_heading() {
-    println!(
-        "{:<40} {:>13} {:>13} {:>14} {:>9} {:>14}",
-        "", "a second, best", "median", "a second of CPU", "of cores", "FNV-1a takes"
-    );
+    println!("{:<40} {:>14} {:>13} {:>14}", "", "a second, best", "median", "FNV-1a takes");
 }
 
 /// How many things a second.
 struct Pace {
-    /// By the clock, in the best round, and in the middle one.
+    /// In the best round, and in the middle one.
     best: f64,
     median: f64,
-    /// A second of the cores' time, in the best round.
-    of_cpu: f64,
-    /// How many cores were at work, in the middle.
-    cores: f64,
-    /// The share of the cores' time that a pass over the bytes takes.
+    /// The share of the time that a pass over the bytes takes.
     limit: f64,
 }
 
@@ -180,19 +172,14 @@ impl Pace {
     /// Of `work`, which does `count`, beside `limit`.
     fn of(count: usize, work: impl FnMut(), limit: impl FnMut()) -> Pace {
         let (work, limit) = (measure::rounds(work), measure::rounds(limit));
-        let [wall, wall_median] = best_and_median(work.map(|took| took.wall));
-        let [cpu, _] = best_and_median(work.map(|took| took.cpu));
-        let [limit, _] = best_and_median(limit.map(|took| took.cpu));
-        let [_, cores] = best_and_median(work.map(|Took { wall, cpu }| cpu / wall));
+        let ([best, median], [limit, _]) = (best_and_median(work), best_and_median(limit));
         let count = count as f64;
-        let [best, median, of_cpu] = [wall, wall_median, cpu].map(|seconds| count / seconds);
-        Pace { best, median, of_cpu, cores, limit: limit / cpu }
+        Pace { best: count / best, median: count / median, limit: limit / best }
     }
 
     fn print(&self, what: &str) {
-        let [best, median, of_cpu] = [self.best, self.median, self.of_cpu].map(number);
-        let (cores, share) = (self.cores, 100.0 * self.limit);
-        println!("{what:<40} {best:>14} {median:>13} {of_cpu:>15} {cores:>9.2} {share:>12.2} %");
+        let ([best, median], share) = ([self.best, self.median].map(number), 100.0 * self.limit);
+        println!("{what:<40} {best:>14} {median:>13} {share:>12.2} %");
     }
 }
 
