@@ -39,6 +39,7 @@ pub mod html;
 pub mod item;
 pub mod language;
 mod language_code;
+mod memory;
 pub mod model;
 pub mod models;
 pub mod parallel;

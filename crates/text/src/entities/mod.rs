@@ -15,6 +15,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::analysis::{Analysis, Word};
+use crate::memory::Memory;
 use crate::model::{Error, Model, Reader};
 use crate::table::Table;
 use crate::word::{Spelling, Variants};
@@ -119,7 +120,7 @@ struct Looks {
 pub struct Scratch {
     spelling: Spelling,
     /// Words seen before, where the hash of their bytes says.
-    memory: Vec<(u64, Looks)>,
+    memory: Memory<Looks, MEMORY_PLACES>,
     words: Vec<Looks>,
     places: Vec<Place>,
     scores: Vec<[i32; LABELS]>,
@@ -300,17 +301,9 @@ impl Finder {
     }
 
     fn looks(&self, form: &str, scratch: &mut Scratch) -> Looks {
-        let key = (hash::bytes(form.as_bytes()) ^ self.salt) | 1;
-        if scratch.memory.is_empty() {
-            let looks = Looks { light: Light::EDGE, roles: self.edge };
-            scratch.memory.resize(MEMORY_PLACES, (0, looks));
-        }
-        let place = (key >> 32) as usize % MEMORY_PLACES;
-        if scratch.memory[place].0 != key {
-            let looks = self.look(form, &mut scratch.spelling, &mut scratch.keys);
-            scratch.memory[place] = (key, looks);
-        }
-        scratch.memory[place].1
+        let Scratch { spelling, memory, keys, .. } = scratch;
+        let key = hash::bytes(form.as_bytes()) ^ self.salt;
+        memory.get(key, || self.look(form, spelling, keys))
     }
 
     fn look(&self, form: &str, spelling: &mut Spelling, keys: &mut Vec<u64>) -> Looks {

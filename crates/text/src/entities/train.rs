@@ -10,6 +10,7 @@ use crate::Upos;
 use crate::analysis::{Analysis, SentenceSpan, Word};
 use crate::hash::{HashedMap, Random};
 use crate::table::Table;
+use crate::tag::train::{FOLDS, fold};
 use crate::word::{Spelling, Variants};
 
 /// How a finder is trained.
@@ -74,16 +75,8 @@ impl Sentence {
     }
 }
 
-/// Parts of the training data, for each of which what is known of names is taken from the others, as of a text that is new.
-const FOLDS: usize = 10;
-
 /// Words of other languages' names are taken up where they stood so often.
 const FOREIGN_MIN: u32 = 2;
-
-/// Sentences that follow each other are of one text, and share its names: they are in one fold.
-fn fold(sentence: usize) -> usize {
-    sentence / 50 % FOLDS
-}
 
 type Row = [i64; LABELS];
 

@@ -12,6 +12,7 @@ mod scan;
 mod several;
 pub mod train;
 
+use crate::memory::Memory;
 use crate::model::{self, Error, Reader};
 use crate::table::Table;
 use crate::word::{Variants, lower};
@@ -73,13 +74,13 @@ pub struct Scratch {
     pieces: Vec<Piece>,
     /// How many pieces at the beginning were given out as a sentence.
     given: usize,
-    memory: Vec<(u64, Glimpse, Answer)>,
+    memory: Memory<(Glimpse, Answer), MEMORY_PLACES>,
     /// Known words among the atoms of a chunk.
     words: Vec<Words>,
     /// What runs of letters say of the gaps of a chunk.
     scores: Vec<i16>,
     /// Chunks that were cut before: the hash of their bytes, and after which of their atoms a token ends.
-    chunks: Vec<(u64, u64)>,
+    chunks: Memory<u64, MEMORY_PLACES>,
     /// Features that are looked up together.
     keys: Vec<u64>,
 }
@@ -285,20 +286,16 @@ impl Walk<'_> {
         }
         let bytes = &self.text.as_bytes()[first.bytes.start..last.bytes.end];
         let salt = hash::salt(Some(self.segmenter.language));
-        let key = (hash::join(hash::bytes(bytes), next.into()) ^ salt) | 1;
-        let place = (key >> 32) as usize % MEMORY_PLACES;
-        if self.scratch.chunks.is_empty() {
-            self.scratch.chunks.resize(MEMORY_PLACES, (0, 0));
-        }
-        if self.scratch.chunks[place].0 != key {
+        let key = hash::join(hash::bytes(bytes), next.into()) ^ salt;
+        let mut ends = self.scratch.chunks.find(key).unwrap_or_else(|| {
             let (mut ends, mut count) = (0u64, 0);
             self.decide(atoms, next, |_, atoms, _| {
                 count += atoms.len();
                 ends |= 1 << (count - 1);
             });
-            self.scratch.chunks[place] = (key, ends);
-        }
-        let (_, mut ends) = self.scratch.chunks[place];
+            self.scratch.chunks.keep(key, ends);
+            ends
+        });
         let mut start = 0;
         while ends != 0 {
             let end = ends.trailing_zeros() as usize + 1;
@@ -364,18 +361,10 @@ impl Walk<'_> {
         let before = self.text.as_bytes()[..bytes.start].last();
         let space = first && before.is_some_and(|b| b.is_ascii_whitespace() || *b >= 0x80);
         let text = &self.text[bytes.clone()];
-        let memory = &mut self.scratch.memory;
+        let Scratch { memory, keys, .. } = &mut *self.scratch;
         let hash = hash::bytes(text.as_bytes());
-        let key = (hash ^ hash::salt(Some(self.segmenter.language))) | 1;
-        if memory.is_empty() {
-            memory.resize(MEMORY_PLACES, (0, Glimpse::default(), Answer::One));
-        }
-        let place = &mut memory[(key >> 32) as usize % MEMORY_PLACES];
-        if place.0 != key {
-            let (glimpse, answer) = self.segmenter.look(text, atoms, &mut self.scratch.keys);
-            *place = (key, glimpse, answer);
-        }
-        let (_, glimpse, answer) = *place;
+        let key = hash ^ hash::salt(Some(self.segmenter.language));
+        let (glimpse, answer) = memory.get(key, || self.segmenter.look(text, atoms, keys));
         let last = self.scratch.pieces.last();
         let joined = !first
             && self.segmenter.language == Language::Ar

@@ -9,6 +9,7 @@ mod lemma;
 mod lexicon;
 pub mod train;
 
+use crate::memory::Memory;
 use crate::model::{self, Error, Reader};
 use crate::table::Table;
 use crate::word::{Spelling, Variants};
@@ -61,7 +62,7 @@ struct Looks {
 pub struct Scratch {
     spelling: Spelling,
     /// Words seen before, where the hash of their bytes and language says.
-    memory: Vec<(u64, Looks)>,
+    memory: Memory<Looks, MEMORY_PLACES>,
     words: Vec<Looks>,
     tags: Vec<Upos>,
     /// Features that are looked up together.
@@ -131,16 +132,8 @@ impl Tagger {
 
     /// Adds a word with the hash of its bytes.
     pub(crate) fn push_hashed(&self, word: &str, hash: u64, scratch: &mut Scratch) {
-        let key = (hash ^ self.salt) | 1;
-        if scratch.memory.is_empty() {
-            scratch.memory.resize(MEMORY_PLACES, (0, self.edge));
-        }
-        let place = (key >> 32) as usize % MEMORY_PLACES;
-        if scratch.memory[place].0 != key {
-            let looks = self.look(word, &mut scratch.spelling, &mut scratch.keys);
-            scratch.memory[place] = (key, looks);
-        }
-        scratch.words.push(scratch.memory[place].1);
+        let Scratch { spelling, memory, words, keys, .. } = scratch;
+        words.push(memory.get(hash ^ self.salt, || self.look(word, spelling, keys)));
     }
 
     /// The tags of the sentence's words.

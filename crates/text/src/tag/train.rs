@@ -53,7 +53,7 @@ struct Tagged<'a> {
 }
 
 /// Parts of the training data, for each of which the lexicon is made of the others, so that words are no better known in training than later.
-const FOLDS: usize = 10;
+pub(crate) const FOLDS: usize = 10;
 
 /// Weights of one perceptron, per feature.
 type Sums = [i64; Upos::COUNT];
@@ -175,8 +175,8 @@ impl Words {
     }
 }
 
-/// Sentences that follow each other are of one text, and share its words: they are in one fold.
-fn fold(sentence: usize) -> usize {
+/// Sentences that follow each other are of one text, and share its words and names: they are in one fold.
+pub(crate) fn fold(sentence: usize) -> usize {
     sentence / 50 % FOLDS
 }
 

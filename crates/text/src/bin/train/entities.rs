@@ -7,6 +7,7 @@ use std::path::Path;
 use strongroom_text::analysis::{Analysis, Engine, Scratch};
 use strongroom_text::entities::train::{self, Sentence};
 use strongroom_text::entities::{Finder, Kind};
+use strongroom_text::language::tables::LATIN;
 use strongroom_text::model::{self, Card, Model, Source};
 use strongroom_text::segment::Segmenter;
 use strongroom_text::tag::Tagger;
@@ -14,17 +15,6 @@ use strongroom_text::{Language, Upos};
 
 /// The number from which all others are drawn.
 const SEED: u64 = 1;
-
-/// Languages whose names are written in the same letters, and known in each other's texts.
-const LATIN: &[Language] = &[
-    Language::En,
-    Language::De,
-    Language::Fr,
-    Language::Es,
-    Language::It,
-    Language::Pl,
-    Language::Pt,
-];
 
 /// The set that a machine marked, which leaves names out.
 const BY_MACHINE: &str = "wikiann";
