@@ -14,10 +14,10 @@ use axum::response::IntoResponse as _;
 use axum::routing::{MethodFilter, on};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use strongroom_intake::Code;
 
@@ -72,6 +72,8 @@ pub(crate) struct Route {
     pub(crate) status: u16,
     /// Schema of the answer, or its media type.
     pub(crate) gives: &'static str,
+    /// Whether texts are sent there: it takes turns by token, and asks no registry for each call.
+    pub(crate) texts: bool,
     pub(crate) does: Does,
 }
 
@@ -86,6 +88,7 @@ macro_rules! asks {
             takes: $takes,
             status: 200,
             gives: $gives,
+            texts: false,
             does: Does::Asks($call),
         }
     };
@@ -102,6 +105,7 @@ macro_rules! texts {
             takes: Some("Texts"),
             status: 200,
             gives: "TextAnswer",
+            texts: true,
             does: Does::Runs(|app, asked| Box::pin(texts::look(app, asked, About::$about))),
         }
     };
@@ -118,6 +122,7 @@ macro_rules! runs {
             takes: None,
             status: $status,
             gives: $gives,
+            texts: false,
             does: Does::Runs(|app, asked| Box::pin($run(app, asked))),
         }
     };
@@ -183,7 +188,7 @@ pub(crate) const ROUTES: &[Route] = &[
     texts!("/api/v1/text/themes", "Find phrases that tell what texts are about", Themes),
     texts!("/api/v1/text/topics", "Say how texts speak of things that are asked about", Topics),
     texts!("/api/v1/text/filter", "Say which rules match texts, and where", Filter),
-    runs!(false "POST" "/api/v1/text/html", "Take the main text out of a page, which is the body", &["keep"], 200, "Page", texts::clean),
+    Route { texts: true, ..runs!(false "POST" "/api/v1/text/html", "Take the main text out of a page, which is the body", &["keep"], 200, "Page", texts::clean) },
     asks!("GET" "/api/v1/text/rules", "List the account's own rules for sentiment, and the changes that wait", &[], None, "TextRules", |_| Ok(Call::TextRules)),
     asks!("POST" "/api/v1/text/rules", "Add a rule, which holds from the next commit on", &[], Some("TextRule"), "TextRuleId", |a| Ok(Call::AddTextRule(a.whole()?))),
     asks!("DELETE" "/api/v1/text/rules/{id}", "Take a rule out, with the next commit", &[], None, "TextRuleId", |a| Ok(Call::DeleteTextRule(a.number("id")?))),
@@ -265,9 +270,17 @@ async fn count(State(app): State<App>, mut request: Request, next: Next) -> Resp
     response
 }
 
+/// Whether texts are sent to an address.
+fn takes_texts(path: &str) -> bool {
+    static PATHS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        ROUTES.iter().filter(|route| route.texts).map(|route| route.path).collect()
+    });
+    PATHS.contains(path)
+}
+
 /// Whether there is a turn for a request: of whoever sends texts, where that is known, else of its address.
 fn admit(app: &App, route: Option<&str>, request: &mut Request) -> Result<(), Error> {
-    if route.is_some_and(About::is_asked_at)
+    if route.is_some_and(takes_texts)
         && let Some(client) = texts::known(app, request.headers())?
     {
         request.extensions_mut().insert(client);
@@ -285,7 +298,7 @@ async fn asker(app: &App, request: &mut Request, address: IpAddr) -> Result<Who,
         return Ok(client.who.clone());
     }
     let route = request.extensions().get::<MatchedPath>();
-    if !route.is_some_and(|path| About::is_asked_at(path.as_str())) {
+    if !route.is_some_and(|path| takes_texts(path.as_str())) {
         return app.who(request.headers(), address).await;
     }
     let client = texts::look_up(app, request.headers(), address).await?;

@@ -37,7 +37,7 @@ pub(super) async fn look(
     client: Arc<Client>,
     about: About,
     body: Bytes,
-    held: OwnedSemaphorePermit,
+    held: Option<OwnedSemaphorePermit>,
 ) -> Result<Body, Error> {
     let call = Call { client, body, wanted: Wanted::default() };
     let (now, counted) = (app.archive.now(), app.clone());
@@ -134,7 +134,7 @@ async fn one(
     call: Arc<Call>,
     id: Option<String>,
     text: String,
-    held: OwnedSemaphorePermit,
+    held: Option<OwnedSemaphorePermit>,
 ) -> Result<Body, Error> {
     if text.len() > WORDS_BYTES_MAX && needs_words(&call.wants()) {
         let why = format!(
@@ -229,12 +229,12 @@ struct Flow {
     tail: Option<&'static [u8]>,
     /// Whether a piece was sent that the next is parted from.
     sent: bool,
-    _held: OwnedSemaphorePermit,
+    _held: Option<OwnedSemaphorePermit>,
 }
 
 fn flow(
     app: App,
-    held: OwnedSemaphorePermit,
+    held: Option<OwnedSemaphorePermit>,
     head: Vec<u8>,
     job: Job,
     count: usize,

@@ -4,7 +4,7 @@
 //! a moment ([`clients`]), so that a call for a short text asks no registry; texts are looked at on threads of
 //! their own ([`pool`]). What is small is answered in one go. Many texts, and the sentences of a large one, are looked at in pieces,
 //! a few ahead of what the client takes, and sent as they come: so a call holds its body and a few pieces, whatever
-//! it asks ([`HELD_BYTES_MAX`] for the bodies of all).
+//! it asks ([`HELD_BYTES_MAX`] for the bodies of all that are not small).
 //!
 //! # Failure modes
 //!
@@ -54,12 +54,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const CALL_BYTES_MAX: usize = 10 << 20;
 /// Texts of a call.
 pub const TEXTS_MAX: usize = 1000;
-/// Bytes of the bodies of all calls at one time.
+/// Bytes at one time of the bodies of all calls that have more than [`QUICK_BYTES_MAX`].
 pub const HELD_BYTES_MAX: usize = 128 << 20;
 /// Filters of a call.
 pub const FILTERS_MAX: usize = 100;
 /// A body of so many bytes is looked at in one go, before others that take long.
-const QUICK_BYTES_MAX: usize = 16 << 10;
+pub const QUICK_BYTES_MAX: usize = 16 << 10;
 /// How often what was used is written down.
 pub(crate) const WRITE_DOWN: Duration = Duration::from_secs(5);
 
@@ -84,28 +84,6 @@ pub(crate) enum About {
     Topics,
     /// Which rules match them.
     Filter,
-}
-
-/// What stands behind `/api/v1/text/` in the addresses at which texts are looked at.
-const NAMES: [&str; 10] = [
-    "entities",
-    "analyze",
-    "language",
-    "tag",
-    "sentiment",
-    "chunks",
-    "themes",
-    "topics",
-    "filter",
-    "html",
-];
-
-impl About {
-    /// Whether a route is one at which texts are looked at.
-    pub(crate) fn is_asked_at(route: &str) -> bool {
-        let name = route.strip_prefix("/api/v1/text/");
-        name.is_some_and(|name| NAMES.contains(&name))
-    }
 }
 
 /// What serving texts needs.
@@ -189,19 +167,24 @@ pub(crate) async fn look(app: App, asked: Asked, about: About) -> Result<Respons
     }
 }
 
-/// A place in memory for a call's body.
-fn hold(app: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Error> {
+/// A place in memory for a call's body; small ones need none, so that large ones which come or go slowly leave room for them.
+fn hold(app: &App, headers: &HeaderMap) -> Result<Option<OwnedSemaphorePermit>, Error> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = length.and_then(|text| text.parse::<usize>().ok()).unwrap_or(CALL_BYTES_MAX);
     if length > CALL_BYTES_MAX {
         let why = format!("a call has at most {CALL_BYTES_MAX} bytes; send the rest in another");
         return Err(app.bound("body-bytes", Error::refused(Code::TooLarge, why)));
     }
+    if length <= QUICK_BYTES_MAX {
+        return Ok(None);
+    }
     let permits = u32::try_from(length).unwrap_or(u32::MAX);
-    let held = app.texts.held.clone().try_acquire_many_owned(permits);
-    held.map_err(|_| {
-        app.bound("texts-held", Error::busy("too many bytes of texts are held already"))
-    })
+    match app.texts.held.clone().try_acquire_many_owned(permits) {
+        Ok(held) => Ok(Some(held)),
+        Err(_) => {
+            Err(app.bound("texts-held", Error::busy("too many bytes of texts are held already")))
+        }
+    }
 }
 
 /// Counts a call, or refuses it.

@@ -3,10 +3,13 @@
 use crate::bad::raw;
 use crate::world::{Answer, Served, World, unbounded};
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use strongroom_serve::{
-    CALL_BYTES_MAX, FILTERS_MAX, Limits, Options, Rate, TEXTS_MAX, WORDS_BYTES_MAX,
+    CALL_BYTES_MAX, FILTERS_MAX, HELD_BYTES_MAX, Limits, Options, QUICK_BYTES_MAX, Rate, TEXTS_MAX,
+    WORDS_BYTES_MAX,
 };
 
 const ANN: &str = "north/observer";
@@ -364,4 +367,45 @@ fn a_short_text_is_answered_while_large_ones_are_looked_at() {
         }
         assert!(answered > 10, "{answered}");
     });
+}
+
+#[test]
+fn large_calls_that_never_come_leave_room_for_small_ones() {
+    let served = served();
+    let begin = |bytes: usize| {
+        let mut stream = TcpStream::connect(served.address).unwrap();
+        let token = served.token(ANN);
+        let head = format!(
+            "POST /api/v1/text/language HTTP/1.1\r\nhost: here\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {bytes}\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let mut left = HELD_BYTES_MAX;
+    let mut slow = Vec::new();
+    while left > 0 {
+        let bytes = left.min(CALL_BYTES_MAX);
+        slow.push(begin(bytes));
+        left -= bytes;
+    }
+    let ask = |bytes: usize| look(&served, "language", &json!({ "text": "a ".repeat(bytes / 2) }));
+    let held = || {
+        let page = served.get("local/administrator", "/metrics").body;
+        let page = String::from_utf8(page).unwrap();
+        let row = page.lines().find_map(|line| line.strip_prefix("strongroom_texts_held_bytes "));
+        row.unwrap().parse::<f64>().unwrap()
+    };
+    let began = Instant::now();
+    let wait_for = |bytes: usize| {
+        while held() != bytes as f64 {
+            assert!(began.elapsed() < Duration::from_secs(20), "{} are held", held());
+        }
+    };
+    wait_for(HELD_BYTES_MAX);
+    assert_eq!(ask(QUICK_BYTES_MAX).status, 503);
+    assert_eq!(ask(QUICK_BYTES_MAX / 2).status, 200);
+    drop(slow);
+    wait_for(0);
+    assert_eq!(ask(QUICK_BYTES_MAX).status, 200);
 }
