@@ -201,6 +201,7 @@ impl Reading<'_> {
         let Some(sentence) = self.walk.next_sentence() else { return false };
         let first = (analysis.tokens.len(), analysis.words.len());
         tagger.begin(self.tag);
+        sentence.pieces.iter().for_each(|piece| tagger.fetch(piece.hash, self.tag));
         for (at, piece) in sentence.pieces.iter().enumerate() {
             let from = analysis.words.len();
             let (forms, words) = (&mut analysis.forms, &mut analysis.words);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::analysis::{self, Analysis, Scratch};
 use crate::entities::{self, Entity};
@@ -99,7 +100,7 @@ pub struct Token<'t> {
     /// The same in characters.
     pub chars: Range<usize>,
     /// Its words.
-    pub words: Vec<Word<'t>>,
+    pub words: SmallVec<[Word<'t>; 1]>,
 }
 
 /// A syntactic word.

@@ -33,6 +33,7 @@ pub mod answer;
 mod binary;
 pub mod conllu;
 pub mod entities;
+mod fetch;
 pub mod filter;
 mod hash;
 pub mod html;

@@ -1,5 +1,7 @@
 //! What was worked out lately, so that it is not worked out again.
 
+use crate::fetch;
+
 /// The last that was worked out at each of some places, by key: a direct-mapped cache. It changes no answer, only how fast one is.
 /// Places are taken when the first is kept.
 #[derive(Clone, Debug)]
@@ -12,6 +14,12 @@ impl<T, const PLACES: usize> Default for Memory<T, PLACES> {
 }
 
 impl<T: Copy, const PLACES: usize> Memory<T, PLACES> {
+    /// Has what is kept under a key, if anything is, fetched while other work goes on.
+    #[inline]
+    pub(crate) fn fetch(&self, key: u64) {
+        fetch::ahead(&self.0, place::<PLACES>(key));
+    }
+
     /// What was kept under a key, which is a hash of all that it depends on.
     #[inline]
     pub(crate) fn find(&self, key: u64) -> Option<T> {

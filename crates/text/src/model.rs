@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 /// The first bytes of a model.
 pub const MAGIC: [u8; 4] = *b"SRTM";
 
-/// The version of the container that is written, and the newest that is read.
+/// The version of the container that is written and read.
 pub const VERSION: u16 = 1;
 
 /// The longest card that is read.
@@ -118,15 +118,15 @@ pub enum Error {
     /// It does not begin as models do.
     #[error("this is no model: it does not begin with SRTM")]
     Magic,
-    /// It was written by a newer program.
-    #[error("the model has version {found} of {what}; this program reads up to {newest}")]
-    Newer {
+    /// It was written by a program that is newer or older.
+    #[error("the model has version {found} of {what}; this program reads version {wanted}")]
+    Version {
         /// What has the version.
         what: &'static str,
         /// The version that was found.
         found: u16,
-        /// The newest that is read.
-        newest: u16,
+        /// The version that is read.
+        wanted: u16,
     },
     /// It ends too early, or a length in it is wrong.
     #[error("the model ends at byte {at}, within {what}")]
@@ -362,14 +362,14 @@ impl<'a> Reader<'a> {
             .map_err(|e| Error::Value { what, value: bytes[e.valid_up_to()].into() })
     }
 
-    /// A version of two bytes, which must not be newer than `newest`.
+    /// A version of two bytes, which must be `wanted`.
     ///
     /// # Errors
-    /// [`Error::Newer`] where it is.
-    pub fn version(&mut self, what: &'static str, newest: u16) -> Result<u16, Error> {
+    /// [`Error::Version`] where it is another.
+    pub fn version(&mut self, what: &'static str, wanted: u16) -> Result<(), Error> {
         match self.u16(what)? {
-            found if found > newest => Err(Error::Newer { what, found, newest }),
-            found => Ok(found),
+            found if found == wanted => Ok(()),
+            found => Err(Error::Version { what, found, wanted }),
         }
     }
 

@@ -3,7 +3,9 @@
 use crate::hash;
 use crate::model::{Error, Reader};
 use std::collections::BTreeMap;
-use unicode_normalization::UnicodeNormalization as _;
+use std::sync::OnceLock;
+use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
 /// How many endings are seen: of one character up to this many.
 pub(crate) const SUFFIXES: usize = 6;
@@ -141,7 +143,7 @@ impl Spelling {
         let mut last = ' ';
         let (mut shape, mut long) = (0, 0);
         for (i, c) in self.exact.chars().enumerate() {
-            let kind = kind(c);
+            let kind = char::from(Face::of(c).kind);
             if i == 0 {
                 seen.capital = kind == 'A';
                 seen.upper = matches!(kind, 'A' | 'B');
@@ -207,7 +209,17 @@ impl Spelling {
             return;
         }
         let kept = word.chars().filter(|c| !is_ornament(*c)).map(|c| variants.plain(c));
+        let composed = word.len() <= 2 * SIDE_CHARS_MAX
+            && kept.clone().all(|c| {
+                let face = Face::of(c);
+                self.exact.push(alike(c));
+                face.composed
+            });
+        if !composed {
+            self.exact.clear();
+        }
         match word.len() <= 2 * SIDE_CHARS_MAX || word.chars().count() <= 2 * SIDE_CHARS_MAX {
+            _ if composed => {}
             true => self.exact.extend(kept.nfc().map(alike)),
             false => {
                 self.exact.extend(kept.clone().take(SIDE_CHARS_MAX).nfc().map(alike));
@@ -216,10 +228,7 @@ impl Spelling {
                 self.exact.extend(tail.map(|c| variants.plain(c)).nfc().map(alike));
             }
         }
-        self.chars.extend(self.exact.chars().map(|c| match c {
-            c if c.is_numeric() => '0',
-            c => c.to_lowercase().next().unwrap_or(c),
-        }));
+        self.chars.extend(self.exact.chars().map(|c| Face::of(c).normal(c)));
     }
 }
 
@@ -234,11 +243,69 @@ fn is_ideograph(c: char) -> bool {
 
 /// The lower case of a token, character by character, with one kind of apostrophe.
 pub(crate) fn lower(token: &str) -> String {
-    let lower = |c: char| match c {
+    let mut lower = String::new();
+    add_lower(token, &mut lower);
+    lower
+}
+
+/// Adds [`lower`] of a token to `out`.
+pub(crate) fn add_lower(token: &str, out: &mut String) {
+    if token.is_ascii() {
+        let from = out.len();
+        out.push_str(token);
+        return out[from..].make_ascii_lowercase();
+    }
+    out.extend(token.chars().map(|c| match c {
         '\u{2019}' => '\'',
-        c => c.to_lowercase().next().unwrap_or(c),
-    };
-    token.chars().map(lower).collect()
+        c => Face::of(c).lower(c),
+    }));
+}
+
+/// What normal forms and shapes need of a character.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Face {
+    /// Its lower case.
+    lower: u32,
+    /// See [`kind`].
+    kind: u8,
+    numeric: bool,
+    /// Whether texts of such characters alone are composed.
+    composed: bool,
+}
+
+/// Characters below this have their faces in a table: alphabets, but for a few, and punctuation.
+const FACES: u32 = 0x3000;
+
+impl Face {
+    #[inline]
+    fn of(c: char) -> Face {
+        static TABLE: OnceLock<Vec<Face>> = OnceLock::new();
+        if Variants::BLOCK.contains(&c.into()) {
+            return Face { lower: c.into(), kind: b'o', numeric: false, composed: true };
+        }
+        let table =
+            TABLE.get_or_init(|| (0..FACES).filter_map(char::from_u32).map(Face::new).collect());
+        table.get(c as usize).copied().unwrap_or_else(|| Face::new(c))
+    }
+
+    fn new(c: char) -> Face {
+        Face {
+            lower: c.to_lowercase().next().unwrap_or(c).into(),
+            kind: kind(c),
+            numeric: c.is_numeric(),
+            composed: canonical_combining_class(c) == 0
+                && is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes,
+        }
+    }
+
+    fn lower(self, c: char) -> char {
+        char::from_u32(self.lower).unwrap_or(c)
+    }
+
+    /// Lower case, digits alike.
+    fn normal(self, c: char) -> char {
+        if self.numeric { '0' } else { self.lower(c) }
+    }
 }
 
 /// What is no part of a word but sits on it: Arabic vowel signs and the stretching of lines, soft hyphens, joiners and
@@ -260,34 +327,34 @@ fn alike(c: char) -> char {
 /// What kind of character it is, as a character: `A` and `a` for letters of the Latin script in upper and lower case, `B`
 /// and `b` for those of others, `o` for letters without case, `0` for digits, itself for other ASCII, `-` for other
 /// punctuation, `*` for the rest.
-fn kind(c: char) -> char {
+fn kind(c: char) -> u8 {
     match c {
-        'A'..='Z' => 'A',
-        'a'..='z' => 'a',
-        '0'..='9' => '0',
-        c if c.is_ascii() => c,
+        'A'..='Z' => b'A',
+        'a'..='z' => b'a',
+        '0'..='9' => b'0',
+        c if c.is_ascii() => c as u8,
         c if c.is_uppercase() => {
             if c < '\u{250}' {
-                'A'
+                b'A'
             } else {
-                'B'
+                b'B'
             }
         }
         c if c.is_lowercase() => {
             if c < '\u{250}' {
-                'a'
+                b'a'
             } else {
-                'b'
+                b'b'
             }
         }
-        c if c.is_alphabetic() => 'o',
-        c if c.is_numeric() => '0',
+        c if c.is_alphabetic() => b'o',
+        c if c.is_numeric() => b'0',
         '\u{2010}'..='\u{205e}'
         | '\u{3000}'..='\u{303f}'
         | '\u{ff00}'..='\u{ffef}'
         | '\u{a1}'..='\u{bf}'
-        | '\u{60c}'..='\u{61f}' => '-',
-        _ => '*',
+        | '\u{60c}'..='\u{61f}' => b'-',
+        _ => b'*',
     }
 }
 
@@ -311,6 +378,17 @@ mod tests {
         check("1999", "2000");
         check("\u{661}\u{662}", "12");
         check("co\u{ad}op", "coop");
+    }
+
+    #[test]
+    fn faces_tell_what_unicode_tells() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            assert_eq!(Face::of(c), Face::new(c), "{c:?}");
+            let plain = |c: char| Face::of(c).composed;
+            if plain(c) {
+                assert!(['e', c].into_iter().nfc().eq(['e', c]), "{c:?}");
+            }
+        }
     }
 
     #[test]

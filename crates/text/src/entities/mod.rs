@@ -17,15 +17,15 @@ use serde::Serialize;
 use crate::analysis::{Analysis, Word};
 use crate::memory::Memory;
 use crate::model::{Error, Model, Reader};
-use crate::table::Table;
+use crate::table::{Asked, Table};
 use crate::word::{Spelling, Variants};
 use crate::{Upos, hash};
 use features::{Light, Look, Place, ROLES};
 use labels::{LABELS, Search, Span, Steps};
 use names::Names;
 
-/// The version of the body that is written, and the newest that is read.
-const VERSION: u16 = 1;
+/// The version of the body that is written and read.
+const VERSION: u16 = 2;
 
 /// Names that are told of one text at most, the first.
 pub const ENTITIES_MAX: usize = 10_000;
@@ -127,7 +127,7 @@ pub struct Scratch {
     search: Search,
     leads: Vec<i32>,
     /// Features that are looked up together.
-    keys: Vec<u64>,
+    asked: Asked,
     found: Vec<Found>,
 }
 
@@ -168,7 +168,7 @@ impl Finder {
     ) -> Finder {
         let mut edge = [[0; LABELS]; ROLES];
         for (role, scores) in edge.iter_mut().enumerate() {
-            features::of_edge(role, |feature| weights.add(&[feature], scores));
+            features::of_edge(role, |feature| weights.add_one(feature, scores));
         }
         Finder {
             names,
@@ -278,7 +278,7 @@ impl Finder {
             scratch.places.push(Place { light: looks.light, upos: upos as u64 });
             scratch.words.push(looks);
         }
-        let Scratch { words, places, scores, keys, .. } = scratch;
+        let Scratch { words, places, scores, asked, .. } = scratch;
         let style = features::style(places);
         for at in 0..words.len() {
             let mut sums = words[at].roles[0];
@@ -289,9 +289,10 @@ impl Finder {
                     *sum = sum.wrapping_add(*more);
                 }
             }
-            keys.clear();
-            features::of_words(&near(places, at), style, |feature| keys.push(feature));
-            self.weights.add(keys, &mut sums);
+            features::of_words(&near(places, at), style, |feature| {
+                self.weights.ask(feature, asked)
+            });
+            self.weights.add(asked, &mut sums);
             let score = |label: usize| match self.known[label] {
                 true => i32::from(sums[label]),
                 false => labels::UNKNOWN,
@@ -301,19 +302,18 @@ impl Finder {
     }
 
     fn looks(&self, form: &str, scratch: &mut Scratch) -> Looks {
-        let Scratch { spelling, memory, keys, .. } = scratch;
+        let Scratch { spelling, memory, asked, .. } = scratch;
         let key = hash::bytes(form.as_bytes()) ^ self.salt;
-        memory.get(key, || self.look(form, spelling, keys))
+        memory.get(key, || self.look(form, spelling, asked))
     }
 
-    fn look(&self, form: &str, spelling: &mut Spelling, keys: &mut Vec<u64>) -> Looks {
+    fn look(&self, form: &str, spelling: &mut Spelling, asked: &mut Asked) -> Looks {
         let seen = spelling.see(form, &Variants::default());
         let look = Look { seen, stems: spelling.stems(), known: self.names.get(seen.form) };
         let mut roles = [[0; LABELS]; ROLES];
         for (role, scores) in roles.iter_mut().enumerate() {
-            keys.clear();
-            features::of_word(role, &look, |feature| keys.push(feature));
-            self.weights.add(keys, scores);
+            features::of_word(role, &look, |feature| self.weights.ask(feature, asked));
+            self.weights.add(asked, scores);
         }
         Looks { light: Light::new(&look), roles }
     }

@@ -127,7 +127,8 @@ impl Tables {
         let mut sums = Sums::default();
         runs(codes, self.run_bits, |row| {
             for (sum, weight) in sums.iter_mut().zip(&self.runs[row]) {
-                *sum += i32::from(*weight);
+                // A word has far too few to reach the end.
+                *sum = sum.wrapping_add(i32::from(*weight));
             }
         });
         sums

@@ -241,7 +241,7 @@ impl Several {
         known: impl Fn(&str) -> u64,
     ) -> bool {
         let mut sum = [0];
-        self.features(number, around, known, |feature| self.weights.add(&[feature], &mut sum));
+        self.features(number, around, known, |feature| self.weights.add_one(feature, &mut sum));
         sum[0] > 0
     }
 

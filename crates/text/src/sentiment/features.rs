@@ -130,18 +130,27 @@ fn letters(word: &[char], sink: &mut impl Sink) {
         0xd6e8_feb8_6659_fd93,
         0xa076_1d64_78bd_642f,
     ];
-    let letter = |at: usize| match at.checked_sub(1).and_then(|at| word.get(at)) {
-        Some(c) => u64::from(*c),
-        None => EDGE,
-    };
-    let length = word.len() + 2;
-    for start in 0..length {
+    let edge = || std::iter::once(EDGE);
+    let mut rest = edge().chain(word.iter().map(|c| u64::from(*c))).chain(edge());
+    let (mut run, mut length) = ([0; RUN_MAX], 0);
+    while let Some(place) = run.get_mut(length)
+        && let Some(letter) = rest.next()
+    {
+        *place = letter;
+        length += 1;
+    }
+    while length >= RUN_MIN {
         let mut sum = 0u64;
-        for (at, place) in (start..length).zip(PLACES) {
-            sum = sum.wrapping_add(letter(at).wrapping_mul(place));
-            if at - start + 1 >= RUN_MIN {
+        for (count, (letter, place)) in (1..).zip(run[..length].iter().zip(PLACES)) {
+            sum = sum.wrapping_add(letter.wrapping_mul(place));
+            if count >= RUN_MIN {
                 sink.letters(sum ^ (sum >> 29));
             }
+        }
+        run.rotate_left(1);
+        match rest.next() {
+            Some(letter) => run[RUN_MAX - 1] = letter,
+            None => length -= 1,
         }
     }
 }

@@ -59,7 +59,10 @@ impl<'a> Sum<'a> {
 
 fn add(rows: &[[i8; WIDTH]], hash: u64, (sums, count): &mut ([i32; WIDTH], u32)) {
     if let Some(row) = rows.get(row(hash)) {
-        sums.iter_mut().zip(row).for_each(|(sum, weight)| *sum += i32::from(*weight));
+        for (sum, weight) in sums.iter_mut().zip(row) {
+            // A passage has far too few to reach the end.
+            *sum = sum.wrapping_add(i32::from(*weight));
+        }
     }
     *count += 1;
 }
@@ -84,7 +87,7 @@ impl Tables {
     /// Reads the body of a model.
     ///
     /// # Errors
-    /// Where it is too short, or of a newer version.
+    /// Where it is too short, or of another version.
     pub fn read(body: &[u8]) -> Result<Tables, Error> {
         let mut reader = Reader::new(body);
         reader.version("the tables of sentiment", VERSION)?;

@@ -1,15 +1,15 @@
 //! What the tagger looks at.
 //!
-//! What depends on one word alone (how it looks, what lists say of it) is summed once per word into five rows, one for
-//! each place that the word can have from the word to be tagged: the word itself, one or two before or after it. What depends on two words or on
-//! the tags before is looked up for each word.
+//! What depends on one word alone (how it looks, what lists say of it) is summed once per word: what it says of itself, and what it
+//! says of each of the words around it, whose rows lie side by side. What depends on two words or on the tags before is
+//! looked up for each word.
 
 use super::lexicon::Known;
-use crate::hash::{feature, join};
+use crate::hash::{feature, join, mix};
 use crate::word::Seen;
 
-/// How far away a word is that still has a say: itself, two before, one before, one after, two after.
-pub(crate) const ROLES: usize = 5;
+/// The words around on which a word has a say: it is the second before, the one before, the next, or the one after that.
+pub(crate) const NEAR: usize = 4;
 
 /// What pairs and histories need of a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,19 +42,14 @@ impl Light {
     pub(crate) const EDGE: Light = Light { form: 1, suffix: 1, class: 1, shape: 1 };
 }
 
-/// Features of a word in a role; `find` tells what is known of another word, by its normal form.
+/// Features that a word has for itself; `find` tells what is known of another word, by its normal form.
 pub(crate) fn of_word(
-    role: usize,
     seen: &Seen,
     known: Known,
     find: impl Fn(u64) -> Known,
     mut emit: impl FnMut(u64),
 ) {
     let light = Light::new(seen, known);
-    if role != 0 {
-        of_neighbour(role as u32, &light, known, emit);
-        return;
-    }
     of_parts(seen, known, &light, find, &mut emit);
     let mut see = |template: u32, value: u64| emit(feature(template, value));
     see(0, 0);
@@ -109,19 +104,21 @@ fn of_parts(
     see(6, join(tail.class(), head.class()), seen.shape);
 }
 
-fn of_neighbour(role: u32, light: &Light, known: Known, mut emit: impl FnMut(u64)) {
-    let mut see = |template: u32, value: u64| emit(feature(30 + role * 10 + template, value));
+/// Features that a word has for the words around it; what each says of one of these is [`from`] there.
+pub(crate) fn of_neighbour(light: &Light, known: Known, mut emit: impl FnMut(u64)) {
+    let mut see = |template: u32, value: u64| emit(feature(30 + template, value));
     see(0, light.form);
     see(1, known.code());
     see(2, light.shape);
     see(3, light.suffix);
 }
 
-/// Features of a place at either end of the sentence, in a role.
-pub(crate) fn of_edge(role: usize, mut emit: impl FnMut(u64)) {
-    if role != 0 {
-        emit(feature(30 + role as u32 * 10, Light::EDGE.form));
-    }
+/// The feature that a place at either end of the sentence has for the words around it.
+pub(crate) const EDGE: u64 = feature(30, Light::EDGE.form);
+
+/// The key of what feature `key` says from one of the [`NEAR`] places.
+pub(crate) fn from(key: u64, place: usize) -> u64 {
+    mix(join(key, place as u64))
 }
 
 /// Features of words together; `near` are the words from two before to two after.

@@ -5,7 +5,7 @@
 use crate::hash::{self, join};
 use crate::model::{Error, Reader};
 use crate::table::Table;
-use crate::word::lower;
+use crate::word::{add_lower, lower};
 use crate::{Language, Upos};
 use std::collections::BTreeMap;
 
@@ -40,11 +40,15 @@ impl Rule {
         Rule { as_written, strip: strip.min(255) as u8, add: lemma.chars().skip(kept).collect() }
     }
 
-    fn apply(&self, form: &str, out: &mut String) {
-        let keep = form.chars().count().saturating_sub(self.strip.into());
-        match self.as_written {
-            true => out.extend(form.chars().take(keep)),
-            false => out.extend(lower(form).chars().take(keep)),
+    /// Makes the lemma of `form` of what stands in `out` from `from` on, its lower case.
+    fn apply(&self, form: &str, from: usize, out: &mut String) {
+        if self.as_written {
+            out.truncate(from);
+            out.push_str(form);
+        }
+        if let Some(last) = usize::from(self.strip).checked_sub(1) {
+            let kept = out[from..].char_indices().rev().nth(last).map_or(0, |(at, _)| at);
+            out.truncate(from + kept);
         }
         out.push_str(&self.add);
     }
@@ -79,19 +83,16 @@ fn ending_keys(form: &str, tag: Upos) -> impl Iterator<Item = u64> {
 impl Lemmas {
     /// Adds the lemma of a word to `out`. A word of which nothing is known is its own lemma.
     pub(super) fn of(&self, form: &str, tag: Upos, out: &mut String) {
-        let rule = match form.len() {
-            0..=WORD_BYTES_MAX => self.rule(&lower(form), tag),
-            _ => None,
-        };
-        match rule.and_then(|number| self.rules.get(number)) {
-            Some(rule) => {
-                let before = out.len();
-                rule.apply(form, out);
-                if out.len() == before {
-                    out.push_str(form);
-                }
+        let from = out.len();
+        if form.len() <= WORD_BYTES_MAX {
+            add_lower(form, out);
+            match self.rule(&out[from..], tag).and_then(|number| self.rules.get(number)) {
+                Some(rule) => rule.apply(form, from, out),
+                None => out.truncate(from),
             }
-            None => out.push_str(form),
+        }
+        if out.len() == from {
+            out.push_str(form);
         }
     }
 

@@ -11,15 +11,15 @@ pub mod train;
 
 use crate::memory::Memory;
 use crate::model::{self, Error, Reader};
-use crate::table::Table;
+use crate::table::{Asked, Table};
 use crate::word::{Spelling, Variants};
 use crate::{Upos, hash};
-use features::{Light, ROLES};
+use features::{Light, NEAR};
 use lemma::Lemmas;
 use lexicon::Lexicon;
 
-/// The version of the body that is written, and the newest that is read.
-const VERSION: u16 = 2;
+/// The version of the body that is written and read.
+const VERSION: u16 = 3;
 
 /// Longer sentences are tagged in pieces of this many words.
 pub const SENTENCE_WORDS_MAX: usize = 1024;
@@ -36,25 +36,45 @@ const START: u8 = Upos::COUNT as u8;
 
 type Scores = [i16; Upos::COUNT];
 
+/// Scores of the words around, side by side.
+const ALL_NEAR: usize = NEAR * Upos::COUNT;
+
 /// A tagger of one language.
 #[derive(Clone, Debug)]
 pub struct Tagger {
     variants: Variants,
     lexicon: Lexicon,
-    weights: Table<{ Upos::COUNT }>,
+    weights: Weights,
     lemmas: Lemmas,
     edge: Looks,
     /// Of its language.
     salt: u64,
 }
 
-/// What a word adds to the scores of the words around it and to its own.
+/// What features say of tags.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Weights {
+    /// Of the word that has them, and of words together.
+    own: Table<{ Upos::COUNT }>,
+    /// Of each of the words around.
+    near: Table<ALL_NEAR>,
+}
+
+/// What a word adds to its own scores and to those of the words around it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Looks {
     /// The tag, where there is nothing to decide.
     sure: Option<Upos>,
     light: Light,
-    roles: [Scores; ROLES],
+    own: Scores,
+    near: [i16; ALL_NEAR],
+}
+
+impl Looks {
+    /// What it adds to the scores of a word from which it is at one of the [`NEAR`] places.
+    fn from(&self, place: usize) -> &[i16] {
+        &self.near[place * Upos::COUNT..][..Upos::COUNT]
+    }
 }
 
 /// Memory that is reused from text to text, in whatever language. What it holds changes no answer.
@@ -66,7 +86,7 @@ pub struct Scratch {
     words: Vec<Looks>,
     tags: Vec<Upos>,
     /// Features that are looked up together.
-    keys: Vec<u64>,
+    asked: Asked,
 }
 
 impl Tagger {
@@ -76,26 +96,18 @@ impl Tagger {
     /// Where it is none, or of a newer version.
     pub fn read(model: &model::Model) -> Result<Tagger, Error> {
         let mut reader = Reader::new(&model.body);
-        let variants = match reader.version("the tagger", VERSION)? {
-            1 => Variants::default(),
-            _ => Variants::read(&mut reader)?,
-        };
+        reader.version("the tagger", VERSION)?;
+        let variants = Variants::read(&mut reader)?;
         let lexicon = Lexicon::read(&mut reader)?;
-        let weights = Table::read(&mut reader)?;
+        let weights = Weights { own: Table::read(&mut reader)?, near: Table::read(&mut reader)? };
         let tagger = Tagger::new(variants, lexicon, weights, Lemmas::read(&mut reader)?);
         Ok(Tagger { salt: hash::salt(model.language), ..tagger })
     }
 
-    fn new(
-        variants: Variants,
-        lexicon: Lexicon,
-        weights: Table<{ Upos::COUNT }>,
-        lemmas: Lemmas,
-    ) -> Tagger {
-        let mut edge = Looks { sure: None, light: Light::EDGE, roles: [[0; Upos::COUNT]; ROLES] };
-        for (role, scores) in edge.roles.iter_mut().enumerate() {
-            features::of_edge(role, |feature| weights.add(&[feature], scores));
-        }
+    fn new(variants: Variants, lexicon: Lexicon, weights: Weights, lemmas: Lemmas) -> Tagger {
+        let (own, near) = ([0; Upos::COUNT], [0; ALL_NEAR]);
+        let mut edge = Looks { sure: None, light: Light::EDGE, own, near };
+        weights.near.add_one(features::EDGE, &mut edge.near);
         Tagger { variants, lexicon, weights, lemmas, edge, salt: hash::salt(None) }
     }
 
@@ -105,7 +117,8 @@ impl Tagger {
         out.extend(VERSION.to_le_bytes());
         self.variants.write(&mut out);
         self.lexicon.write(&mut out);
-        self.weights.write(&mut out);
+        self.weights.own.write(&mut out);
+        self.weights.near.write(&mut out);
         self.lemmas.write(&mut out);
         out
     }
@@ -130,35 +143,43 @@ impl Tagger {
         self.push_hashed(word, hash::bytes(word.as_bytes()), scratch);
     }
 
+    /// Has what is remembered of a word with this hash of its bytes fetched.
+    pub(crate) fn fetch(&self, hash: u64, scratch: &Scratch) {
+        scratch.memory.fetch(hash ^ self.salt);
+    }
+
     /// Adds a word with the hash of its bytes.
     pub(crate) fn push_hashed(&self, word: &str, hash: u64, scratch: &mut Scratch) {
-        let Scratch { spelling, memory, words, keys, .. } = scratch;
-        words.push(memory.get(hash ^ self.salt, || self.look(word, spelling, keys)));
+        let Scratch { spelling, memory, words, asked, .. } = scratch;
+        words.push(memory.get(hash ^ self.salt, || self.look(word, spelling, asked)));
     }
 
     /// The tags of the sentence's words.
     pub fn finish<'a>(&self, scratch: &'a mut Scratch) -> &'a [Upos] {
         scratch.tags.clear();
         for sentence in scratch.words.chunks(SENTENCE_WORDS_MAX) {
-            self.tag(sentence, &mut scratch.tags, &mut scratch.keys);
+            self.tag(sentence, &mut scratch.tags, &mut scratch.asked);
         }
         &scratch.tags
     }
 
-    fn look(&self, word: &str, spelling: &mut Spelling, keys: &mut Vec<u64>) -> Looks {
+    fn look(&self, word: &str, spelling: &mut Spelling, asked: &mut Asked) -> Looks {
         let seen = spelling.see(word, &self.variants);
+        let parts = seen.tails.iter().chain(&seen.heads).filter(|form| **form != 0);
+        parts.for_each(|form| self.lexicon.fetch(*form));
         let known = self.lexicon.get(seen.form);
-        let mut roles = [[0; Upos::COUNT]; ROLES];
-        for (role, scores) in roles.iter_mut().enumerate() {
-            keys.clear();
-            let find = |form| self.lexicon.get(form);
-            features::of_word(role, &seen, known, find, |feature| keys.push(feature));
-            self.weights.add(keys, scores);
-        }
-        Looks { sure: known.sure(), light: Light::new(&seen, known), roles }
+        let light = Light::new(&seen, known);
+        let (mut own, mut near) = ([0; Upos::COUNT], [0; ALL_NEAR]);
+        let Weights { own: of_own, near: of_near } = &self.weights;
+        let find = |form| self.lexicon.get(form);
+        features::of_word(&seen, known, find, |feature| of_own.ask(feature, asked));
+        of_own.add(asked, &mut own);
+        features::of_neighbour(&light, known, |feature| of_near.ask(feature, asked));
+        of_near.add(asked, &mut near);
+        Looks { sure: known.sure(), light, own, near }
     }
 
-    fn tag(&self, words: &[Looks], tags: &mut Vec<Upos>, keys: &mut Vec<u64>) {
+    fn tag(&self, words: &[Looks], tags: &mut Vec<Upos>, asked: &mut Asked) {
         let (mut last, mut second) = (START, START);
         for at in 0..words.len() {
             if let Some(tag) = words[at].sure {
@@ -171,9 +192,9 @@ impl Tagger {
             };
             let around = [word(-2), word(-1), word(0), word(1), word(2)];
             let near = around.map(|looks| looks.light);
-            let mut scores = around[2].roles[0];
-            for (role, looks) in [(1, around[0]), (2, around[1]), (3, around[3]), (4, around[4])] {
-                for (score, more) in scores.iter_mut().zip(&looks.roles[role]) {
+            let mut scores = around[2].own;
+            for (place, looks) in [around[0], around[1], around[3], around[4]].iter().enumerate() {
+                for (score, more) in scores.iter_mut().zip(looks.from(place)) {
                     *score = score.wrapping_add(*more);
                 }
             }
@@ -182,10 +203,10 @@ impl Tagger {
                 (last, second) = (best as u8, last);
                 continue;
             }
-            keys.clear();
-            features::of_words(&near, |feature| keys.push(feature));
-            features::of_history(last, second, &near, |feature| keys.push(feature));
-            self.weights.add(keys, &mut scores);
+            let weights = &self.weights.own;
+            features::of_words(&near, |feature| weights.ask(feature, asked));
+            features::of_history(last, second, &near, |feature| weights.ask(feature, asked));
+            weights.add(asked, &mut scores);
             let best = best(&scores);
             tags.push(Upos::ALL[best]);
             (last, second) = (best as u8, last);

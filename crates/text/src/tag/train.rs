@@ -1,15 +1,16 @@
 //! Training of taggers: integers all through, so that the same data and seed give the same bytes on any machine.
 
-use super::features::{self, Light, ROLES};
+use super::features::{self, Light, NEAR};
 use super::lemma::Lemmas;
 use super::lexicon::{Known, LISTS_MAX, Lexicon};
-use super::{START, Tagger};
+use super::{ALL_NEAR, START, Tagger, Weights};
 use crate::conllu::Sentence;
 use crate::hash::{self, HashedMap, Random};
 use crate::segment::{self, train::Treebank};
 use crate::table::Table;
 use crate::word::{Seen, Spelling, Variants};
 use crate::{Language, Upos};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a tagger is trained.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ pub fn train(
         });
     }
     let lemmas = Lemmas::learn(language, treebanks.iter().flat_map(lemmas));
-    let (lexicon, weights) = (words.lexicon(), pack(&examples.features, &sums, options));
+    let (lexicon, weights) = (words.lexicon(), examples.pack(&sums, options));
     Tagger::new(words.variants, lexicon, weights, lemmas)
 }
 
@@ -103,26 +104,6 @@ fn lemmas(treebank: &Treebank) -> impl Iterator<Item = (&str, Upos, &str, u32)> 
     let weight = if treebank.rules == 0 { 8 } else { 1 };
     let words = treebank.sentences.iter().flat_map(Sentence::words);
     words.filter_map(move |word| Some((&*word.form, word.upos, word.lemma.as_deref()?, weight)))
-}
-
-/// Rounds weights to bytes and keeps the largest rows.
-fn pack(features: &[(u64, bool)], sums: &[Sums], options: &Options) -> Table<{ Upos::COUNT }> {
-    let largest = |sums: &Sums| sums.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
-    let mut order: Vec<usize> =
-        (0..sums.len()).filter(|row| !features[*row].1 && largest(&sums[*row]) > 0).collect();
-    order.sort_by_key(|row| (std::cmp::Reverse(largest(&sums[*row])), features[*row].0));
-    // The largest of all rows are few and are cut, so that the others keep their differences.
-    let unit =
-        order.get(order.len() / 2000).map_or(1, |row| largest(&sums[*row]) / 127).max(1) as i64;
-    let round = |weight: &i64| {
-        let half = if *weight < 0 { -unit / 2 } else { unit / 2 };
-        ((weight + half) / unit).clamp(-127, 127) as i8 as u8
-    };
-    let rows = order.iter().map(|row| (features[*row].0, sums[*row].each_ref().map(round)));
-    let mut rows: Vec<_> = rows.filter(|(_, row)| *row != [0; Upos::COUNT]).collect();
-    rows.truncate(options.rows_max);
-    rows.sort_unstable_by_key(|(feature, _)| *feature);
-    Table::build(&rows)
 }
 
 /// What training data and lists say of each word.
@@ -184,6 +165,8 @@ pub(crate) fn fold(sentence: usize) -> usize {
 struct Examples {
     /// The key of each row, and whether it is of the rules of some treebanks alone.
     features: Vec<(u64, bool)>,
+    /// What words have for those around them, whatever their place.
+    neighbours: BTreeSet<u64>,
     /// Rows of features that depend on tags.
     history: HashedMap<u32>,
     sentences: Vec<Vec<Example>>,
@@ -201,39 +184,79 @@ struct Example {
 impl Examples {
     fn new(sentences: &[Tagged<'_>], words: &Words, options: &Options) -> Examples {
         let mut counts: HashedMap<(u32, bool)> = HashedMap::default();
-        each(sentences, words, |_, _, feature, _, own| {
+        let mut neighbours = BTreeSet::from([features::EDGE]);
+        let count = |_, _: &[Light; 5], feature, _, own| {
             let count = counts.entry(feature).or_insert((0, own));
             count.0 += 1;
-        });
+        };
+        each(sentences, words, &mut neighbours, count);
         let kept = counts.iter().filter(|(_, (n, _))| *n >= options.count_min);
         let mut features: Vec<(u64, bool)> = kept.map(|(f, (_, own))| (*f, *own)).collect();
         features.sort_unstable();
         let index: HashedMap<u32> = features.iter().zip(0..).map(|(f, row)| (f.0, row)).collect();
         let mut examples = Examples {
             features,
+            neighbours,
             history: HashedMap::default(),
             sentences: sentences.iter().map(|_| Vec::new()).collect(),
             rows: Vec::new(),
         };
         let mut last = (usize::MAX, usize::MAX);
-        each(sentences, words, |(sentence, word), near, feature, history, _| {
-            if last != (sentence, word) {
-                let (start, tag) = (examples.rows.len(), sentences[sentence].words[word].1 as u8);
-                let rules = sentences[sentence].rules;
-                let example = Example { rules, near: *near, rows: start..start, tag };
-                examples.sentences[sentence].push(example);
-                last = (sentence, word);
-            }
-            match index.get(&feature) {
-                Some(row) if history => drop(examples.history.insert(feature, *row)),
-                Some(row) => {
-                    examples.rows.push(*row);
-                    examples.sentences[sentence][word].rows.end += 1;
+        each(
+            sentences,
+            words,
+            &mut BTreeSet::new(),
+            |(sentence, word), near, feature, history, _| {
+                if last != (sentence, word) {
+                    let (start, tag) =
+                        (examples.rows.len(), sentences[sentence].words[word].1 as u8);
+                    let rules = sentences[sentence].rules;
+                    let example = Example { rules, near: *near, rows: start..start, tag };
+                    examples.sentences[sentence].push(example);
+                    last = (sentence, word);
                 }
-                None => {}
-            }
-        });
+                match index.get(&feature) {
+                    Some(row) if history => drop(examples.history.insert(feature, *row)),
+                    Some(row) => {
+                        examples.rows.push(*row);
+                        examples.sentences[sentence][word].rows.end += 1;
+                    }
+                    None => {}
+                }
+            },
+        );
         examples
+    }
+
+    /// Rounds weights to bytes and keeps the largest rows.
+    fn pack(&self, sums: &[Sums], options: &Options) -> Weights {
+        let features = &self.features;
+        let largest = |sums: &Sums| sums.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
+        let mut order: Vec<usize> =
+            (0..sums.len()).filter(|row| !features[*row].1 && largest(&sums[*row]) > 0).collect();
+        order.sort_by_key(|row| (std::cmp::Reverse(largest(&sums[*row])), features[*row].0));
+        // The largest of all rows are few and are cut, so that the others keep their differences.
+        let unit =
+            order.get(order.len() / 2000).map_or(1, |row| largest(&sums[*row]) / 127).max(1) as i64;
+        let round = |weight: &i64| {
+            let half = if *weight < 0 { -unit / 2 } else { unit / 2 };
+            ((weight + half) / unit).clamp(-127, 127) as i8 as u8
+        };
+        let rows = order.iter().map(|row| (features[*row].0, sums[*row].each_ref().map(round)));
+        let rows = rows.filter(|(_, row)| *row != [0; Upos::COUNT]).take(options.rows_max);
+        let mut own: BTreeMap<u64, [u8; Upos::COUNT]> = rows.collect();
+        let mut near = Vec::new();
+        for key in &self.neighbours {
+            let mut all = [0; ALL_NEAR];
+            for (place, to) in all.as_chunks_mut().0.iter_mut().enumerate() {
+                *to = own.remove(&features::from(*key, place)).unwrap_or_default();
+            }
+            near.extend(Some((*key, all)).filter(|(_, all)| *all != [0; ALL_NEAR]));
+        }
+        Weights {
+            own: Table::build(&own.into_iter().collect::<Vec<_>>()),
+            near: Table::build(&near),
+        }
     }
 
     /// The averaged weights of one perceptron.
@@ -308,9 +331,11 @@ fn of_rules(feature: u64, rules: u32) -> u64 {
 }
 
 /// Tells every feature of every word with its place, the words around, whether it depends on tags, and whether it is of rules alone.
+/// What words have for those around them is added to `neighbours`.
 fn each(
     sentences: &[Tagged<'_>],
     words: &Words,
+    neighbours: &mut BTreeSet<u64>,
     mut tell: impl FnMut((usize, usize), &[Light; 5], u64, bool, bool),
 ) {
     let mut spelling = Spelling::default();
@@ -334,17 +359,19 @@ fn each(
             let word = |away: isize| place.checked_add_signed(away).and_then(|at| looks.get(at));
             let around = [word(-2), word(-1), word(0), word(1), word(2)];
             let near = around.map(|look| look.map_or(Light::EDGE, |(light, ..)| *light));
-            let by_role = [around[2], around[0], around[1], around[3], around[4]];
             let place = (at, place);
-            for (role, look) in (0..ROLES).zip(by_role) {
+            if let Some((_, seen, known)) = around[2] {
+                let find = |form| words.known(form, Some(sentence.fold));
+                features::of_word(seen, *known, find, |f| tell(place, &near, f, false));
+            }
+            for (from, look) in (0..NEAR).zip([around[0], around[1], around[3], around[4]]) {
+                let mut tell = |key| {
+                    neighbours.insert(key);
+                    tell(place, &near, features::from(key, from), false);
+                };
                 match look {
-                    Some((_, seen, known)) => {
-                        let find = |form| words.known(form, Some(sentence.fold));
-                        features::of_word(role, seen, *known, find, |f| {
-                            tell(place, &near, f, false)
-                        });
-                    }
-                    None => features::of_edge(role, |f| tell(place, &near, f, false)),
+                    Some((light, _, known)) => features::of_neighbour(light, *known, tell),
+                    None => tell(features::EDGE),
                 }
             }
             features::of_words(&near, |f| tell(place, &near, f, false));
