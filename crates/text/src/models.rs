@@ -74,9 +74,14 @@ pub fn finder(language: Language) -> Option<&'static Finder> {
     (!names.is_empty()).then(|| FINDERS[language.index()].get_or_init(read))
 }
 
+/// Both models at once, where there are two cores.
 fn read([segment, tag, _]: [&[u8]; 3]) -> Result<Engine, Error> {
-    let (segment, tag) = (Model::read(segment)?, Model::read(tag)?);
-    Ok(Engine::new(Segmenter::read(&segment)?, Tagger::read(&tag)?))
+    std::thread::scope(|scope| {
+        let segmenter = scope.spawn(|| Segmenter::read(&Model::read(segment)?));
+        let tagger = Model::read(tag).and_then(|tag| Tagger::read(&tag));
+        let segmenter = segmenter.join().expect("reading a model does not panic");
+        Ok(Engine::new(segmenter?, tagger?))
+    })
 }
 
 /// What is built in for segmentation, tagging and names: kind, language, bytes and card of each model.

@@ -273,8 +273,8 @@ struct Face {
     composed: bool,
 }
 
-/// Characters below this have their faces in a table: alphabets, but for a few, and punctuation.
-const FACES: u32 = 0x3000;
+/// Characters below this have their faces in a table: the alphabets of the languages here.
+const FACES: u32 = 0x700;
 
 impl Face {
     #[inline]

@@ -29,16 +29,18 @@ pub(super) enum Class {
     Sign,
 }
 
-/// The classes of the characters below U+10000.
+/// Characters below this have their classes in a table: alphabets, but for a few, and punctuation.
+const CLASSES: u32 = 0x2100;
+
+/// The classes of the characters below [`CLASSES`].
 fn classes() -> &'static [Class] {
-    static CLASSES: OnceLock<Vec<Class>> = OnceLock::new();
-    CLASSES.get_or_init(|| {
-        (0..0x1_0000).map(|c| char::from_u32(c).map_or(Class::Sign, class_of)).collect()
-    })
+    static TABLE: OnceLock<Vec<Class>> = OnceLock::new();
+    TABLE.get_or_init(|| (0..CLASSES).filter_map(char::from_u32).map(class_of).collect())
 }
 
 fn class_of(c: char) -> Class {
     match c {
+        '\u{4e00}'..='\u{9fff}' => Class::Ideograph, // of all beyond the table the most frequent
         '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Class::Line,
         '\u{300}'..='\u{36f}'
         | '\u{483}'..='\u{489}'
