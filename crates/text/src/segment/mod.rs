@@ -42,7 +42,7 @@ const RUNS_AGAINST: i16 = -100;
 
 /// No sentence ends where the tokens around, each for itself, say so much against it: what they say together hardly ever made
 /// one end there in development data. Between two in lower case it never did where they said anything against it.
-const TOKENS_AGAINST: i16 = -150;
+const TOKENS_AGAINST: i16 = -200;
 
 /// A segmenter of one language.
 #[derive(Clone, Debug)]
