@@ -22,6 +22,12 @@
 //! It reads no files, asks no network and keeps nothing between two texts. It never alters a text that it
 //! was given: what is normalised is a copy whose offsets lead back.
 //!
+//! # Speed
+//! A text of ninety characters asks for some eight hundred rows of weights in tables of megabytes, so what binds is how long memory
+//! takes to answer. Tables hold rows side by side behind small buckets, one cache line and one comparison
+//! each (`table`); buckets are fetched while the next features are still hashed (`fetch`); and what was worked
+//! out of frequent words is at hand (`memory`), which changes no answer. No text is ever known from before.
+//!
 //! # Failure
 //! Analysis does not fail: whatever text comes in, there is an answer, in time linear in its length. What
 //! can fail is the reading of models and of CoNLL-U, with an error that says where.
