@@ -296,6 +296,13 @@ mod tests {
         [255, 30_000].iter().for_each(|i| read.ask(hash::mix(*i), &mut asked));
         read.add(&mut asked, &mut scores);
         assert_eq!(asked, Asked::default());
+        // More than one batch, every third a stranger.
+        let stranger = |i: u64| i % 3 == 0;
+        (0..100).for_each(|i| read.ask(hash::mix(i + 20_000 * u64::from(stranger(i))), &mut asked));
+        let mut told = Vec::new();
+        read.each(&mut asked, |number, row| told.push((number as u64, *row)));
+        let known = (0..100).filter(|i| !stranger(*i));
+        assert!(known.map(|i| (i, [i as u8, 0])).eq(told));
         assert_eq!(scores, [0, 2], "bytes are numbers with sign");
     }
 
