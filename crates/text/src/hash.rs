@@ -95,6 +95,7 @@ impl std::hash::Hasher for Identity {
 /// A map whose keys are hashes.
 pub(crate) type HashedMap<V> =
     std::collections::HashMap<u64, V, std::hash::BuildHasherDefault<Identity>>;
+
 /// What keeps memories of one language apart from those of others: it is mixed into the hashes of words.
 pub(crate) fn salt(language: Option<Language>) -> u64 {
     mix(language.map_or(0, |language| language as u64 + 1))

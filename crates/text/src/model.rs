@@ -166,7 +166,7 @@ impl Model {
     /// Reads a whole model.
     ///
     /// # Errors
-    /// Where the bytes are no model, damaged, too long, or of a newer version.
+    /// Where the bytes are no model, damaged, too long, or of another version.
     pub fn read(bytes: &[u8]) -> Result<Model, Error> {
         let (kind, language, mut reader) = head(bytes)?;
         let card = read_card(&mut reader)?;

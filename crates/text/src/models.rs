@@ -74,12 +74,16 @@ pub fn finder(language: Language) -> Option<&'static Finder> {
     (!names.is_empty()).then(|| FINDERS[language.index()].get_or_init(read))
 }
 
-/// Both models at once, where there are two cores.
+/// Both models at once, on two threads where a second is to be had.
 fn read([segment, tag, _]: [&[u8]; 3]) -> Result<Engine, Error> {
+    let segmenter = || Segmenter::read(&Model::read(segment)?);
     std::thread::scope(|scope| {
-        let segmenter = scope.spawn(|| Segmenter::read(&Model::read(segment)?));
+        let other = std::thread::Builder::new().spawn_scoped(scope, segmenter);
         let tagger = Model::read(tag).and_then(|tag| Tagger::read(&tag));
-        let segmenter = segmenter.join().expect("reading a model does not panic");
+        let segmenter = match other {
+            Ok(thread) => thread.join().expect("reading a model does not panic"),
+            Err(_) => segmenter(),
+        };
         Ok(Engine::new(segmenter?, tagger?))
     })
 }

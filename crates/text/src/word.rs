@@ -143,7 +143,7 @@ impl Spelling {
         let mut last = ' ';
         let (mut shape, mut long) = (0, 0);
         for (i, c) in self.exact.chars().enumerate() {
-            let kind = char::from(Face::of(c).kind);
+            let kind = char::from(kind(c));
             if i == 0 {
                 seen.capital = kind == 'A';
                 seen.upper = matches!(kind, 'A' | 'B');
@@ -209,17 +209,8 @@ impl Spelling {
             return;
         }
         let kept = word.chars().filter(|c| !is_ornament(*c)).map(|c| variants.plain(c));
-        let composed = word.len() <= 2 * SIDE_CHARS_MAX
-            && kept.clone().all(|c| {
-                let face = Face::of(c);
-                self.exact.push(alike(c));
-                face.composed
-            });
-        if !composed {
-            self.exact.clear();
-        }
         match word.len() <= 2 * SIDE_CHARS_MAX || word.chars().count() <= 2 * SIDE_CHARS_MAX {
-            _ if composed => {}
+            true if kept.clone().all(is_composed) => self.exact.extend(kept.map(alike)),
             true => self.exact.extend(kept.nfc().map(alike)),
             false => {
                 self.exact.extend(kept.clone().take(SIDE_CHARS_MAX).nfc().map(alike));
@@ -228,7 +219,7 @@ impl Spelling {
                 self.exact.extend(tail.map(|c| variants.plain(c)).nfc().map(alike));
             }
         }
-        self.chars.extend(self.exact.chars().map(|c| Face::of(c).normal(c)));
+        self.chars.extend(self.exact.chars().map(normal));
     }
 }
 
@@ -257,19 +248,16 @@ pub(crate) fn add_lower(token: &str, out: &mut String) {
     }
     out.extend(token.chars().map(|c| match c {
         '\u{2019}' => '\'',
-        c => Face::of(c).lower(c),
+        c => small(c),
     }));
 }
 
 /// What normal forms and shapes need of a character.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Face {
-    /// Its lower case.
-    lower: u32,
-    /// See [`kind`].
+    small: char,
+    normal: char,
     kind: u8,
-    numeric: bool,
-    /// Whether texts of such characters alone are composed.
     composed: bool,
 }
 
@@ -277,35 +265,58 @@ struct Face {
 const FACES: u32 = 0x700;
 
 impl Face {
-    #[inline]
     fn of(c: char) -> Face {
+        Face {
+            small: small_of(c),
+            normal: if c.is_numeric() { '0' } else { small_of(c) },
+            kind: kind_of(c),
+            composed: composes_alone(c),
+        }
+    }
+
+    /// The face of a frequent character.
+    #[inline]
+    fn known(c: char) -> Option<Face> {
         static TABLE: OnceLock<Vec<Face>> = OnceLock::new();
         if Variants::BLOCK.contains(&c.into()) {
-            return Face { lower: c.into(), kind: b'o', numeric: false, composed: true };
+            return Some(Face { small: c, normal: c, kind: b'o', composed: true });
         }
-        let table =
-            TABLE.get_or_init(|| (0..FACES).filter_map(char::from_u32).map(Face::new).collect());
-        table.get(c as usize).copied().unwrap_or_else(|| Face::new(c))
+        let all = || (0..FACES).filter_map(char::from_u32).map(Face::of).collect();
+        TABLE.get_or_init(all).get(c as usize).copied()
     }
+}
 
-    fn new(c: char) -> Face {
-        Face {
-            lower: c.to_lowercase().next().unwrap_or(c).into(),
-            kind: kind(c),
-            numeric: c.is_numeric(),
-            composed: canonical_combining_class(c) == 0
-                && is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes,
-        }
-    }
+fn small_of(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
+}
 
-    fn lower(self, c: char) -> char {
-        char::from_u32(self.lower).unwrap_or(c)
-    }
+/// Whether texts of such characters alone are composed.
+fn composes_alone(c: char) -> bool {
+    canonical_combining_class(c) == 0 && is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes
+}
 
-    /// Lower case, digits alike.
-    fn normal(self, c: char) -> char {
-        if self.numeric { '0' } else { self.lower(c) }
+/// Its lower case.
+fn small(c: char) -> char {
+    Face::known(c).map_or_else(|| small_of(c), |face| face.small)
+}
+
+/// Its lower case, digits alike.
+fn normal(c: char) -> char {
+    match Face::known(c) {
+        Some(face) => face.normal,
+        None if c.is_numeric() => '0',
+        None => small_of(c),
     }
+}
+
+/// See [`composes_alone`].
+fn is_composed(c: char) -> bool {
+    Face::known(c).map_or_else(|| composes_alone(c), |face| face.composed)
+}
+
+/// See [`kind_of`].
+fn kind(c: char) -> u8 {
+    Face::known(c).map_or_else(|| kind_of(c), |face| face.kind)
 }
 
 /// What is no part of a word but sits on it: Arabic vowel signs and the stretching of lines, soft hyphens, joiners and
@@ -327,7 +338,7 @@ fn alike(c: char) -> char {
 /// What kind of character it is, as a character: `A` and `a` for letters of the Latin script in upper and lower case, `B`
 /// and `b` for those of others, `o` for letters without case, `0` for digits, itself for other ASCII, `-` for other
 /// punctuation, `*` for the rest.
-fn kind(c: char) -> u8 {
+fn kind_of(c: char) -> u8 {
     match c {
         'A'..='Z' => b'A',
         'a'..='z' => b'a',
@@ -383,9 +394,8 @@ mod tests {
     #[test]
     fn faces_tell_what_unicode_tells() {
         for c in (0..=0x10_ffff).filter_map(char::from_u32) {
-            assert_eq!(Face::of(c), Face::new(c), "{c:?}");
-            let plain = |c: char| Face::of(c).composed;
-            if plain(c) {
+            assert_eq!(Face::known(c).unwrap_or_else(|| Face::of(c)), Face::of(c), "{c:?}");
+            if is_composed(c) {
                 assert!(['e', c].into_iter().nfc().eq(['e', c]), "{c:?}");
             }
         }

@@ -143,7 +143,7 @@ impl Finder {
     /// The finder of a model's body.
     ///
     /// # Errors
-    /// Where it is none, or of a newer version.
+    /// Where it is none, or of another version.
     pub fn read(model: &Model) -> Result<Finder, Error> {
         let mut reader = Reader::new(&model.body);
         reader.version("the finder of names", VERSION)?;

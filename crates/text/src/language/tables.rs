@@ -168,7 +168,7 @@ impl Tables {
     /// Reads the body of a model.
     ///
     /// # Errors
-    /// Where it is too short, of a newer version, or a table could not be searched.
+    /// Where it is too short, of another version, or a table could not be searched.
     pub fn read(body: &[u8]) -> Result<Tables, Error> {
         let mut reader = Reader::new(body);
         reader.version("the tables of languages", VERSION)?;

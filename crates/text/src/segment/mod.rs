@@ -97,7 +97,7 @@ impl Segmenter {
     /// The segmenter of a model.
     ///
     /// # Errors
-    /// Where it is none, or of a newer version.
+    /// Where it is none, or of another version.
     pub fn read(model: &model::Model) -> Result<Segmenter, Error> {
         let mut reader = Reader::new(&model.body);
         reader.version("the segmenter", VERSION)?;

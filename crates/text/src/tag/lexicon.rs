@@ -90,11 +90,6 @@ impl Lexicon {
         Lexicon(Table::build(&rows))
     }
 
-    /// Has what is known of a word fetched.
-    pub(crate) fn fetch(&self, form: u64) {
-        self.0.fetch(key(form));
-    }
-
     pub(crate) fn get(&self, form: u64) -> Known {
         self.0.get(key(form)).map_or(Known::NOTHING, |row| Known(u32::from_le_bytes(*row)))
     }

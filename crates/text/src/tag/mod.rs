@@ -93,7 +93,7 @@ impl Tagger {
     /// The tagger of a model's body.
     ///
     /// # Errors
-    /// Where it is none, or of a newer version.
+    /// Where it is none, or of another version.
     pub fn read(model: &model::Model) -> Result<Tagger, Error> {
         let mut reader = Reader::new(&model.body);
         reader.version("the tagger", VERSION)?;
@@ -165,8 +165,6 @@ impl Tagger {
 
     fn look(&self, word: &str, spelling: &mut Spelling, asked: &mut Asked) -> Looks {
         let seen = spelling.see(word, &self.variants);
-        let parts = seen.tails.iter().chain(&seen.heads).filter(|form| **form != 0);
-        parts.for_each(|form| self.lexicon.fetch(*form));
         let known = self.lexicon.get(seen.form);
         let light = Light::new(&seen, known);
         let (mut own, mut near) = ([0; Upos::COUNT], [0; ALL_NEAR]);
