@@ -1,7 +1,7 @@
 //! `wire bench spooled`: a sender and a receiver of messages that are kept on disk, either of which is killed again and again. Both
 //! write down what they do; at the end that is compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,12 @@ const BYTES_MAX: u64 = 1 << 30;
 const MESSAGE_BYTES_MAX: u64 = 256 * 1024;
 /// All is waited for so long after the last kill.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// One message in so many takes long to handle, so that a kill can hit its handler whatever else the machine does.
+const LONG_ONE_IN: u64 = 8;
+/// How long these take.
+const LONG: Duration = Duration::from_millis(20);
+/// So long one is waited for before the receiver is killed anyway.
+const LONG_WAIT: Duration = Duration::from_secs(2);
 /// The seeds of the two processes' keys.
 const SENDER: u32 = 21;
 const RECEIVER: u32 = 22;
@@ -80,7 +86,11 @@ pub(super) fn obey(runtime: &Runtime, node: &Node, words: &[&str]) -> Result<Str
                     let number = bytes.first_chunk().map_or(u64::MAX, |n| u64::from_le_bytes(*n));
                     let begun = if told { AGAIN } else { BEGUN };
                     diary.write(begun, number).map_err(Refusal::new)?;
-                    tokio::time::sleep(Duration::from_micros(number * 7919 % 4000)).await;
+                    tokio::time::sleep(match number % LONG_ONE_IN {
+                        0 => LONG,
+                        _ => Duration::from_micros(number * 7919 % 4000),
+                    })
+                    .await;
                     if bytes[8..] != Chance(number).bytes(bytes.len() as u64 - 8)[..] {
                         return Err(Refusal::new("other bytes"));
                     }
@@ -192,6 +202,16 @@ impl Campaign {
         self.sender.ask(&order).map(drop)
     }
 
+    /// Waits until a handler of the receiver is at work that takes long.
+    fn wait_for_handler(&self) {
+        let (diary, begun) = (Campaign::diary(&self.folder, "receiver"), Instant::now());
+        while !Diary::read(&diary).is_ok_and(|diary| is_handling_long(&diary))
+            && begun.elapsed() < LONG_WAIT
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn left(&mut self) -> Result<u64, Failure> {
         let order = format!("spooled left {}", self.receiver.id);
         self.sender.number(&order)
@@ -226,6 +246,10 @@ pub(super) fn run(_: &Runtime, args: Spooled) -> Result<Value, Failure> {
         // What the old processes have on disk is free only when they are gone, which dropping them waits for.
         if which != 1 {
             receivers += 1;
+            // By turns at any moment and in a handler.
+            if receivers % 2 == 0 {
+                campaign.wait_for_handler();
+            }
             campaign.receiver.kill()?;
             campaign.receiver = Campaign::start_receiver(&folder, &campaign.plant)?;
         }
@@ -258,6 +282,19 @@ pub(super) fn run(_: &Runtime, args: Spooled) -> Result<Value, Failure> {
         "redelivered_and_told": redelivered, "lost": lost, "redelivered_without_a_word": unflagged, "left": left,
         "held": lost == 0 && unflagged == 0 && left == 0,
     }))
+}
+
+/// Whether the receiver, since it was started last, has begun with a message that takes long, and has not done with it.
+fn is_handling_long(receiver: &[(String, u64)]) -> bool {
+    let life = receiver.rsplit(|(what, _)| what == LIFE).next().unwrap_or_default();
+    let mut open = BTreeSet::new();
+    for (what, number) in life.iter().filter(|(_, number)| number % LONG_ONE_IN == 0) {
+        match what.as_str() {
+            DONE => open.remove(number),
+            _ => open.insert(*number),
+        };
+    }
+    !open.is_empty()
 }
 
 #[derive(Default)]
