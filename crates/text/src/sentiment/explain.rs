@@ -51,8 +51,7 @@ impl Analyser {
     ) -> Vec<Reason> {
         let mut reasons = Vec::new();
         for passage in passages(text).take(PASSAGES_MAX) {
-            let scanned = &mut scratch.scanned;
-            self.scan(text, &passage, scanned);
+            let scanned = self.scan(text, &passage, scratch);
             self.reasons(rules, scanned, &mut reasons);
         }
         reasons.sort_by(|a, b| {
@@ -67,8 +66,7 @@ impl Analyser {
         let mut chunks = Vec::new();
         let mut clause = Scanned::default();
         for passage in passages(text).take(PASSAGES_MAX) {
-            let scanned = &mut scratch.scanned;
-            self.scan(text, &passage, scanned);
+            let scanned = self.scan(text, &passage, scratch);
             for tokens in clauses(scanned, self.language) {
                 scanned.part(tokens, &mut clause);
                 let mut reasons = Vec::new();

@@ -7,6 +7,7 @@
 
 use super::lexicon::{CLASSES_MAX, Entry, LISTS, Role};
 use super::scan::{Kind, Scanned, Token, join};
+use super::tables::Runs;
 
 /// Runs of letters have so many, edges of the word included.
 const RUN_MIN: usize = 3;
@@ -44,8 +45,8 @@ const POLARITY_MIN: f32 = 0.15;
 pub trait Sink {
     /// A word, a pair, or a word under "not", as a hash.
     fn word(&mut self, hash: u64);
-    /// A run of letters, as a hash.
-    fn letters(&mut self, hash: u64);
+    /// The runs of letters of a word ([`runs`] tells them), and what they are known to come to.
+    fn letters(&mut self, word: &[char], known: &Runs);
     /// One of the [`DENSE`] numbers; the same may come several times, and its values add up.
     fn dense(&mut self, place: usize, value: f32);
 }
@@ -76,7 +77,7 @@ pub(crate) fn features(scanned: &Scanned, sink: &mut impl Sink) {
         }
         before = Some(token.hash);
         if token.kind == Kind::Word {
-            letters(&scanned.chars[token.chars.clone()], sink);
+            sink.letters(&scanned.chars[token.chars.clone()], &token.runs);
         }
         if let Some(entry) = &token.entry {
             sums.add(entry, token);
@@ -120,9 +121,9 @@ fn sign(scanned: &Scanned, token: &Token) -> usize {
     }
 }
 
-/// The runs of letters of a word. A letter's number is multiplied by one that depends on its place in the run, and the
+/// Tells the runs of letters of a word, each as a hash. A letter's number is multiplied by one that depends on its place in the run, and the
 /// products are added: unlike a chain of mixing, the steps do not wait for each other.
-fn letters(word: &[char], sink: &mut impl Sink) {
+pub fn runs(word: &[char], mut tell: impl FnMut(u64)) {
     const PLACES: [u64; RUN_MAX] = [
         0x9e37_79b9_7f4a_7c15,
         0xbf58_476d_1ce4_e5b9,
@@ -144,7 +145,7 @@ fn letters(word: &[char], sink: &mut impl Sink) {
         for (count, (letter, place)) in (1..).zip(run[..length].iter().zip(PLACES)) {
             sum = sum.wrapping_add(letter.wrapping_mul(place));
             if count >= RUN_MIN {
-                sink.letters(sum ^ (sum >> 29));
+                tell(sum ^ (sum >> 29));
             }
         }
         run.rotate_left(1);

@@ -24,11 +24,12 @@ pub mod tables;
 pub use explain::{Chunk, Reason};
 pub(crate) use scan::{is_emoji, is_han, is_unseen, normal};
 
-use crate::Language;
+use crate::memory::Memory;
 use crate::model::{Card, Error, Model};
+use crate::{Language, hash};
 use features::{Sink, features};
 use rules::Ruling;
-use scan::{Kind, Scanned};
+use scan::{Kind, Known, Scanned};
 use std::ops::Range;
 use std::sync::OnceLock;
 use tables::{LABELS, Sum, Tables};
@@ -86,10 +87,15 @@ pub struct Sentiment {
     pub confidence: f32,
 }
 
-/// Memory that is used again from text to text. What it holds changes no answer.
+/// Places of the memory for words that were seen before: a power of two.
+const MEMORY_PLACES: usize = 16384;
+
+/// Memory that is used again from text to text, in whatever language, with one model of each. What it holds changes no answer.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     scanned: Scanned,
+    /// Words seen before, where the hash of their normal form and language says.
+    memory: Memory<Known, MEMORY_PLACES>,
 }
 
 /// Judges texts of one language.
@@ -176,7 +182,7 @@ impl Analyser {
         let mut words = 0.0;
         for passage in passages(&text[part.clone()]) {
             let passage = passage.start + part.start..passage.end + part.start;
-            self.scan(text, &passage, &mut scratch.scanned);
+            self.scan(text, &passage, scratch);
             let weight = (scratch.scanned.tokens.len() as f32).max(1.0);
             let shares = self.shares(rules, &mut scratch.scanned);
             sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += weight * share);
@@ -212,17 +218,28 @@ impl Analyser {
     }
 
     /// Reads a passage of a text.
-    fn scan(&self, text: &str, passage: &std::ops::Range<usize>, scanned: &mut Scanned) {
-        let words = &self.tables.lexicon;
-        scanned.read(&text[passage.clone()], passage.start, self.language, words);
+    fn scan<'s>(
+        &self,
+        text: &str,
+        passage: &Range<usize>,
+        scratch: &'s mut Scratch,
+    ) -> &'s mut Scanned {
+        let Scratch { scanned, memory } = scratch;
+        let salt = hash::salt(Some(self.language));
+        let Tables { lexicon, .. } = &self.tables;
+        scanned.read(&text[passage.clone()], passage.start, self.language, |hash, word| {
+            memory.get(hash ^ salt, || Known {
+                entry: lexicon.find(word, self.language),
+                runs: self.tables.runs(word),
+            })
+        });
+        scanned
     }
 
     /// Shows all features of a text's first passage to `sink`: for training.
     pub fn features(&self, text: &str, scratch: &mut Scratch, sink: &mut impl Sink) {
         if let Some(passage) = passages(text).next() {
-            let scanned = &mut scratch.scanned;
-            self.scan(text, &passage, scanned);
-            features(scanned, sink);
+            features(self.scan(text, &passage, scratch), sink);
         }
     }
 }

@@ -38,9 +38,7 @@ impl Analyser {
         let mut found = Vec::new();
         let mut clause = Scanned::default();
         for passage in passages(text) {
-            let scanned = &mut scratch.scanned;
-            let lexicon = &self.tables.lexicon;
-            scanned.read(&text[passage.clone()], passage.start, self.language, lexicon);
+            let scanned = self.scan(text, &passage, scratch);
             for tokens in clauses(scanned, self.language) {
                 scanned.part(tokens, &mut clause);
                 if parts(rules, &clause).is_empty() {

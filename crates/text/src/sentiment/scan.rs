@@ -3,9 +3,12 @@
 //! A word is normalised: small letters, no vowel signs, Arabic letters that are written in several ways as one, no
 //! letter more than twice in a row. Where each stands in the text is kept.
 
-use super::lexicon::{Entry, Lexicon, Role};
+use super::lexicon::{Entry, Role};
+use super::tables::Runs;
 use crate::Language;
 use std::ops::Range;
+use std::str::Chars;
+use std::sync::OnceLock;
 
 /// Of a longer word only so many characters are looked at.
 const WORD_CHARS_MAX: usize = 40;
@@ -53,6 +56,15 @@ pub(crate) struct Token {
     pub(crate) degree: f32,
     /// What the lexicon says of it.
     pub(crate) entry: Option<Entry>,
+    /// What its runs of letters come to.
+    pub(crate) runs: Runs,
+}
+
+/// What a model says of a word by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) entry: Option<Entry>,
+    pub(crate) runs: Runs,
 }
 
 /// A text's tokens; memory that is used again.
@@ -63,20 +75,22 @@ pub(crate) struct Scanned {
 }
 
 impl Scanned {
-    /// Reads `text`, of which the first byte is byte `offset` of the whole.
+    /// Reads `text`, of which the first byte is byte `offset` of the whole. `known` tells what is known of a normal form, which
+    /// has this hash.
     pub(crate) fn read(
         &mut self,
         text: &str,
         offset: usize,
         language: Language,
-        lexicon: &Lexicon,
+        mut known: impl FnMut(u64, &[char]) -> Known,
     ) {
         self.chars.clear();
         self.tokens.clear();
         self.split(text, offset, language);
         for token in &mut self.tokens {
             if matches!(token.kind, Kind::Word | Kind::Emoji | Kind::Signs) {
-                token.entry = lexicon.find(&self.chars[token.chars.clone()], language);
+                let known = known(token.hash, &self.chars[token.chars.clone()]);
+                (token.entry, token.runs) = (known.entry, known.runs);
             }
         }
         self.turn();
@@ -89,115 +103,132 @@ impl Scanned {
         into.tokens.extend_from_slice(&self.tokens[tokens]);
     }
 
-    /// Tokens without what a lexicon says of them.
+    /// Tokens without what is known of them.
     pub(crate) fn split(&mut self, text: &str, offset: usize, language: Language) {
-        let mut rest = text.char_indices().peekable();
-        while let Some((start, c)) = rest.next() {
-            if c.is_whitespace() || is_unseen(c) {
+        let mut rest = text.chars();
+        loop {
+            let start = text.len() - rest.as_str().len();
+            let Some(c) = rest.next() else { break };
+            let face = Face::of(c);
+            if face.has(Face::SPACE) {
                 continue;
             }
             let from = self.chars.len();
-            let next = rest.peek().map(|(_, next)| *next);
-            let tagged = c == '#' && next.is_some_and(char::is_alphanumeric);
-            let mut token = Token {
-                bytes: start..start + c.len_utf8(),
-                chars: from..from,
-                hash: 0,
-                kind: Kind::Signs,
-                tagged,
-                loud: false,
-                drawn: false,
-                turned: false,
-                degree: 1.0,
-                entry: None,
-            };
-            let mut letters = Letters::default();
-            if c.is_alphanumeric() || tagged {
-                token.kind = Kind::Word;
+            let next = || rest.clone().next();
+            let tagged = c == '#' && next().is_some_and(is_alphanumeric);
+            let (mut kind, mut loud, mut drawn) = (Kind::Signs, false, false);
+            if face.has(Face::ALPHANUMERIC) || tagged {
+                kind = Kind::Word;
+                let mut letters = Letters::default();
                 if !tagged {
-                    letters.push(c, &mut self.chars, from);
+                    letters.push(c, face, &mut self.chars, from);
                 }
-                let alone = is_han(c) && !tagged;
-                let mut before = c;
-                while let Some((at, c)) = rest.peek().copied().filter(|_| !alone) {
-                    let apostrophe = matches!(c, '\'' | '’');
-                    let within = match apostrophe {
-                        true => {
-                            let mut ahead = text[at + c.len_utf8()..].chars();
-                            language == Language::En
-                                && before.is_alphabetic()
-                                && ahead.next().is_some_and(char::is_alphabetic)
-                        }
-                        false => c.is_alphanumeric() || c == '_' || is_mark(c),
-                    };
-                    if !within || is_han(c) && before != '#' {
-                        break;
-                    }
-                    letters.push(if apostrophe { '\'' } else { c }, &mut self.chars, from);
-                    before = c;
-                    token.bytes.end = at + c.len_utf8();
-                    rest.next();
+                if !is_han(c) {
+                    self.word(&mut rest, &mut letters, c, from, language);
                 }
-                letters.end(&mut token, &mut self.chars, from);
+                (loud, drawn) = letters.end(&mut self.chars, from);
                 let word = &self.chars[from..];
                 if [&['h', 't', 't', 'p'][..], &['h', 't', 't', 'p', 's'], &['w', 'w', 'w']]
                     .contains(&word)
                 {
-                    token.kind = Kind::Address;
+                    kind = Kind::Address;
                 }
             } else if c == '@' {
-                token.kind = Kind::Name;
+                kind = Kind::Name;
             } else if is_emoji(c) {
-                token.kind = Kind::Emoji;
+                kind = Kind::Emoji;
                 self.chars.push(c);
             } else {
                 // In a name or elision between two words an apostrophe is no sign.
-                if matches!(c, '\'' | '’') && next.is_some_and(char::is_alphabetic) {
+                if matches!(c, '\'' | '’') && next().is_some_and(char::is_alphabetic) {
                     continue;
                 }
                 self.chars.push(c);
-                while let Some((at, c)) = rest.peek().copied() {
-                    let ends =
-                        c.is_whitespace() || is_unseen(c) || is_emoji(c) || matches!(c, '@' | '#');
-                    // The D of :D, if nothing follows it.
-                    let mut ahead = text[at..].chars().skip(1);
-                    let mouth = matches!(c, 'D' | 'P' | 'p' | 'O' | 'o' | '3' | '(' | ')')
-                        && self.chars[from..]
-                            .last()
-                            .is_some_and(|eye| matches!(eye, ':' | ';' | '=' | '-'))
-                        && !ahead.next().is_some_and(char::is_alphanumeric);
-                    if ends || c.is_alphanumeric() && !mouth {
-                        break;
-                    }
-                    let run =
-                        self.chars[from..].iter().rev().take_while(|sign| **sign == c).count();
-                    if run < 3 && self.chars.len() - from < SIGNS_MAX {
-                        self.chars.extend(c.to_lowercase().next());
-                    }
-                    token.bytes.end = at + c.len_utf8();
-                    rest.next();
-                }
+                self.signs(&mut rest, from);
             }
-            if matches!(token.kind, Kind::Name | Kind::Address) {
-                while let Some((at, c)) = rest.peek().copied() {
-                    let within = match token.kind {
-                        Kind::Name => c.is_alphanumeric() || c == '_',
-                        _ => !c.is_whitespace(),
-                    };
-                    if !within {
-                        break;
-                    }
-                    token.bytes.end = at + c.len_utf8();
-                    rest.next();
-                }
+            match kind {
+                Kind::Name => skip(&mut rest, |c| is_alphanumeric(c) || c == '_'),
+                Kind::Address => skip(&mut rest, |c| !c.is_whitespace()),
+                _ if self.chars.len() == from => continue,
+                _ => {}
+            }
+            if matches!(kind, Kind::Name | Kind::Address) {
                 self.chars.truncate(from);
-            } else if self.chars.len() == from {
-                continue;
             }
-            token.chars = from..self.chars.len();
-            token.hash = hash(&self.chars[from..]);
-            token.bytes = token.bytes.start + offset..token.bytes.end + offset;
-            self.tokens.push(token);
+            let end = text.len() - rest.as_str().len();
+            self.tokens.push(Token {
+                bytes: start + offset..end + offset,
+                chars: from..self.chars.len(),
+                hash: hash(&self.chars[from..]),
+                kind,
+                tagged,
+                loud,
+                drawn,
+                turned: false,
+                degree: 1.0,
+                entry: None,
+                runs: Runs::default(),
+            });
+        }
+    }
+
+    /// Takes the rest of a word that begins with `first`.
+    fn word(
+        &mut self,
+        rest: &mut Chars<'_>,
+        letters: &mut Letters,
+        first: char,
+        from: usize,
+        language: Language,
+    ) {
+        let mut before = first;
+        loop {
+            let mut ahead = rest.clone();
+            let Some(c) = ahead.next() else { break };
+            let face = Face::of(c);
+            if face.has(Face::ALPHANUMERIC | Face::MARK) || c == '_' {
+                if is_han(c) && before != '#' {
+                    break;
+                }
+                letters.push(c, face, &mut self.chars, from);
+            } else if matches!(c, '\'' | '’') {
+                let within = language == Language::En
+                    && before.is_alphabetic()
+                    && ahead.clone().next().is_some_and(char::is_alphabetic);
+                if !within {
+                    break;
+                }
+                letters.push('\'', Face::of('\''), &mut self.chars, from);
+            } else {
+                break;
+            }
+            before = c;
+            *rest = ahead;
+        }
+    }
+
+    /// Takes the rest of a run of signs.
+    fn signs(&mut self, rest: &mut Chars<'_>, from: usize) {
+        loop {
+            let mut ahead = rest.clone();
+            let Some(c) = ahead.next() else { break };
+            let face = Face::of(c);
+            let signs = &self.chars[from..];
+            // The D of :D, if nothing follows it.
+            let mouth = || {
+                matches!(c, 'D' | 'P' | 'p' | 'O' | 'o' | '3' | '(' | ')')
+                    && signs.last().is_some_and(|eye| matches!(eye, ':' | ';' | '=' | '-'))
+                    && !ahead.clone().next().is_some_and(is_alphanumeric)
+            };
+            let ends = face.has(Face::SPACE) || is_emoji(c) || matches!(c, '@' | '#');
+            if ends || face.has(Face::ALPHANUMERIC) && !mouth() {
+                break;
+            }
+            let run = signs.iter().rev().take_while(|sign| **sign == c).count();
+            if run < 3 && signs.len() < SIGNS_MAX {
+                self.chars.extend(c.to_lowercase().next());
+            }
+            *rest = ahead;
         }
     }
 
@@ -243,6 +274,12 @@ impl Scanned {
     }
 }
 
+/// Goes over all characters that belong.
+fn skip(rest: &mut Chars<'_>, belongs: impl Fn(char) -> bool) {
+    let after = rest.as_str().trim_start_matches(belongs);
+    *rest = after.chars();
+}
+
 /// The letters of a word that is being read.
 #[derive(Default)]
 struct Letters {
@@ -253,29 +290,85 @@ struct Letters {
 }
 
 impl Letters {
-    fn push(&mut self, c: char, chars: &mut Vec<char>, from: usize) {
+    #[inline]
+    fn push(&mut self, c: char, face: Face, chars: &mut Vec<char>, from: usize) {
         self.count += 1;
-        self.capitals += usize::from(c.is_uppercase());
+        self.capitals += usize::from(face.has(Face::CAPITAL));
         self.digits += usize::from(c.is_ascii_digit());
         if chars.len() - from >= WORD_CHARS_MAX {
             return;
         }
-        let Some(c) = normal(c, chars, from) else { return };
-        match chars[from..].ends_with(&[c, c]) {
-            true => self.drawn = true,
-            false => chars.push(c),
+        let normal = match face.normal {
+            Some(c) => c,
+            None => match normal(c, chars, from) {
+                Some(c) => c,
+                None => return,
+            },
+        };
+        match chars[from..] {
+            [.., second, last] if second == normal && last == normal => self.drawn = true,
+            _ => chars.push(normal),
         }
     }
 
-    fn end(&self, token: &mut Token, chars: &mut Vec<char>, from: usize) {
-        token.loud = self.count > 1 && self.capitals == self.count;
-        token.drawn = self.drawn;
+    /// Whether it is loud and drawn out.
+    fn end(&self, chars: &mut Vec<char>, from: usize) -> (bool, bool) {
         // Numbers are all alike.
         if self.digits == self.count && self.count > 0 {
             chars.truncate(from);
             chars.push('0');
         }
+        (self.count > 1 && self.capitals == self.count, self.drawn)
     }
+}
+
+/// What is to be known of a character.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Face {
+    is: u8,
+    /// Its normal form where that is told without the characters before it.
+    normal: Option<char>,
+}
+
+impl Face {
+    /// A space, or not seen.
+    const SPACE: u8 = 1;
+    const ALPHANUMERIC: u8 = 2;
+    const MARK: u8 = 4;
+    const CAPITAL: u8 = 8;
+    /// Faces of characters below this are in a table: those of most alphabets.
+    const TABLE: u32 = 0x700;
+
+    #[inline]
+    fn of(c: char) -> Face {
+        static TABLE: OnceLock<Vec<Face>> = OnceLock::new();
+        let all = || (0..Face::TABLE).filter_map(char::from_u32).map(Face::new).collect();
+        TABLE.get_or_init(all).get(c as usize).copied().unwrap_or_else(|| Face::new(c))
+    }
+
+    fn new(c: char) -> Face {
+        let bit = |bit, is| if is { bit } else { 0 };
+        if is_han(c) {
+            return Face { is: Face::ALPHANUMERIC, normal: normal(c, &mut [], 0) };
+        }
+        Face {
+            is: bit(Face::SPACE, c.is_whitespace() || is_unseen(c))
+                | bit(Face::ALPHANUMERIC, c.is_alphanumeric())
+                | bit(Face::MARK, is_mark(c))
+                | bit(Face::CAPITAL, c.is_uppercase()),
+            normal: normal(c, &mut [], 0),
+        }
+    }
+
+    /// Whether it is one of these.
+    #[inline]
+    const fn has(self, bits: u8) -> bool {
+        self.is & bits != 0
+    }
+}
+
+fn is_alphanumeric(c: char) -> bool {
+    Face::of(c).has(Face::ALPHANUMERIC)
 }
 
 /// The normal form of a character; none where it is a mark, which goes with the letter before it.
@@ -352,6 +445,7 @@ pub(crate) fn hash(chars: &[char]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lexicon::Lexicon;
     use super::*;
 
     fn check(text: &str, language: Language, expected: &[&str]) {
@@ -387,7 +481,10 @@ mod tests {
             ("very".chars().collect(), false, Entry { class: 251, ..Entry::default() }),
         ]);
         let mut scanned = Scanned::default();
-        scanned.read("not a very good one here, good", 7, Language::En, &lexicon);
+        scanned.read("not a very good one here, good", 7, Language::En, |_, word| Known {
+            entry: lexicon.find(word, Language::En),
+            ..Known::default()
+        });
         let turned: Vec<bool> = scanned.tokens.iter().map(|t| t.turned).collect();
         assert_eq!(turned, [false, true, true, true, true, false, false, false]);
         assert!(scanned.tokens[3].degree > 1.0 && scanned.tokens[4].degree == 1.0);

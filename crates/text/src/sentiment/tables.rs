@@ -1,7 +1,7 @@
 //! The linear model of a language: weights of features for each label.
 
 use super::Label;
-use super::features::{DENSE, Sink};
+use super::features::{DENSE, Sink, runs};
 use super::lexicon::Lexicon;
 use crate::model::{Error, Reader};
 
@@ -34,11 +34,18 @@ pub fn row(hash: u64) -> usize {
     (hash.wrapping_mul(0x94d0_49bb_1331_11eb) >> (64 - BITS)) as usize
 }
 
+/// What the runs of letters of a word come to: sums of weights by label, and how many runs there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Runs {
+    sums: [i16; LABELS],
+    count: u16,
+}
+
 /// Sums up a text.
 pub(crate) struct Sum<'a> {
     tables: &'a Tables,
     words: ([i32; WIDTH], u32),
-    letters: ([i32; WIDTH], u32),
+    letters: ([i32; LABELS], u32),
     dense: [f32; LABELS],
 }
 
@@ -49,31 +56,31 @@ impl<'a> Sum<'a> {
 
     /// Logarithms of odds of the labels, but for a constant.
     pub(crate) fn logits(&self) -> [f32; LABELS] {
+        let mean = |sum: i32, count: u32| sum as f32 / (count.max(1) as f32).sqrt();
+        let ((words, word_count), (letters, run_count)) = (self.words, self.letters);
         std::array::from_fn(|k| {
-            let [words, letters] = [self.words, self.letters]
-                .map(|(sums, count)| sums[k] as f32 / (count.max(1) as f32).sqrt());
+            let (words, letters) = (mean(words[k], word_count), mean(letters[k], run_count));
             (words + letters) * self.tables.step + self.dense[k]
         })
     }
 }
 
-fn add(rows: &[[i8; WIDTH]], hash: u64, (sums, count): &mut ([i32; WIDTH], u32)) {
-    if let Some(row) = rows.get(row(hash)) {
-        for (sum, weight) in sums.iter_mut().zip(row) {
+impl Sink for Sum<'_> {
+    fn word(&mut self, hash: u64) {
+        let (sums, count) = &mut self.words;
+        for (sum, weight) in sums.iter_mut().zip(self.tables.weights(hash)) {
             // A passage has far too few to reach the end.
             *sum = sum.wrapping_add(i32::from(*weight));
         }
-    }
-    *count += 1;
-}
-
-impl Sink for Sum<'_> {
-    fn word(&mut self, hash: u64) {
-        add(&self.tables.rows, hash, &mut self.words);
+        *count += 1;
     }
 
-    fn letters(&mut self, hash: u64) {
-        add(&self.tables.rows, hash, &mut self.letters);
+    fn letters(&mut self, _: &[char], known: &Runs) {
+        let (sums, count) = &mut self.letters;
+        for (sum, more) in sums.iter_mut().zip(known.sums) {
+            *sum = sum.wrapping_add(more.into());
+        }
+        *count += u32::from(known.count);
     }
 
     fn dense(&mut self, place: usize, value: f32) {
@@ -84,6 +91,24 @@ impl Sink for Sum<'_> {
 }
 
 impl Tables {
+    /// The weights of a feature; of labels only.
+    fn weights(&self, hash: u64) -> &[i8; WIDTH] {
+        self.rows.get(row(hash)).unwrap_or(&[0; WIDTH])
+    }
+
+    /// What the runs of letters of a word in normal form come to.
+    pub(crate) fn runs(&self, word: &[char]) -> Runs {
+        let mut all = Runs::default();
+        runs(word, |hash| {
+            for (sum, weight) in all.sums.iter_mut().zip(self.weights(hash)) {
+                // A word of 40 letters has some 120 runs, so the end is far.
+                *sum = sum.wrapping_add((*weight).into());
+            }
+            all.count += 1;
+        });
+        all
+    }
+
     /// Reads the body of a model.
     ///
     /// # Errors

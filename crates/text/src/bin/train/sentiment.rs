@@ -14,8 +14,8 @@ use crate::opinions::{self, Answers, Set};
 use std::collections::BTreeMap;
 use strongroom_text::Language;
 use strongroom_text::model::{Card, Kind, Model, Source};
-use strongroom_text::sentiment::features::{DENSE, Sink};
-use strongroom_text::sentiment::tables::{BITS, LABELS, Tables, row};
+use strongroom_text::sentiment::features::{DENSE, Sink, runs};
+use strongroom_text::sentiment::tables::{BITS, LABELS, Runs, Tables, row};
 use strongroom_text::sentiment::{Analyser, Label, Scratch};
 
 const SEED: u64 = 1;
@@ -155,9 +155,11 @@ impl Sink for Taken {
         self.counts[0] += 1.0;
     }
 
-    fn letters(&mut self, hash: u64) {
-        *self.letters.entry(row(hash) as u32).or_default() += 1.0;
-        self.counts[1] += 1.0;
+    fn letters(&mut self, word: &[char], _: &Runs) {
+        runs(word, |hash| {
+            *self.letters.entry(row(hash) as u32).or_default() += 1.0;
+            self.counts[1] += 1.0;
+        });
     }
 
     fn dense(&mut self, place: usize, value: f32) {
