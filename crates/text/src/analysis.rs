@@ -1,8 +1,9 @@
 //! From raw text to sentences, tokens and words with their parts of speech.
 
 use crate::segment::{self, Segmenter};
-use crate::tag::{self, Tagger};
+use crate::tag::{self, LemmaScratch, Tagger};
 use crate::{Upos, conllu};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// All that is needed to analyse texts of one language.
@@ -106,16 +107,22 @@ impl Analysis {
     }
 
     /// A sentence as CoNLL-U has it, with lemmas. `engine` is the one that analysed `text`.
-    pub fn conllu(&self, engine: &Engine, sentence: &SentenceSpan, text: &str) -> conllu::Sentence {
+    pub fn conllu(
+        &self,
+        engine: &Engine,
+        sentence: &SentenceSpan,
+        text: &str,
+        lemmas: &mut LemmaScratch,
+    ) -> conllu::Sentence {
         let tokens = &self.tokens[sentence.tokens.clone()];
         let start = tokens.first().map_or(0, |token| token.bytes.start);
         let end = tokens.last().map_or(0, |token| token.bytes.end);
-        let token = |token: &Token| conllu::Token {
+        let mut token = |token: &Token| conllu::Token {
             form: text[token.bytes.clone()].to_owned(),
             space_after: text[token.bytes.end..].chars().next().is_none_or(char::is_whitespace),
             words: self.words[token.words.clone()]
                 .iter()
-                .map(|word| self.word(engine, word, text))
+                .map(|word| self.word(engine, word, text, lemmas))
                 .collect(),
         };
         conllu::Sentence {
@@ -123,15 +130,20 @@ impl Analysis {
             new_paragraph: sentence.line,
             id: None,
             text: Some(text[start..end].to_owned()),
-            tokens: tokens.iter().map(token).collect(),
+            tokens: tokens.iter().map(&mut token).collect(),
         }
     }
 
-    fn word(&self, engine: &Engine, word: &Word, text: &str) -> conllu::Word {
-        let form = self.form(word, text).to_owned();
-        let mut lemma = String::new();
-        let known = engine.tagger.lemma(&form, word.upos, &mut lemma);
-        conllu::Word { form, lemma: known.then_some(lemma), upos: word.upos, feats: String::new() }
+    fn word(
+        &self,
+        engine: &Engine,
+        word: &Word,
+        text: &str,
+        lemmas: &mut LemmaScratch,
+    ) -> conllu::Word {
+        let form = self.form(word, text);
+        let lemma = engine.tagger.lemma(form, word.upos, lemmas).map(Cow::into_owned);
+        conllu::Word { form: form.to_owned(), lemma, upos: word.upos, feats: String::new() }
     }
 }
 
@@ -392,8 +404,9 @@ mod tests {
     fn an_analysis_is_conllu() {
         let text = "Kim can't see the mice.";
         let analysis = analyse(Language::En, text);
-        let sentence =
-            analysis.conllu(models::engine(Language::En), &analysis.sentences()[0], text);
+        let engine = models::engine(Language::En);
+        let mut lemmas = LemmaScratch::default();
+        let sentence = analysis.conllu(engine, &analysis.sentences()[0], text, &mut lemmas);
         assert_eq!(sentence.text.as_deref(), Some(text));
         let lemmas: Vec<_> = sentence.words().filter_map(|word| word.lemma.as_deref()).collect();
         assert_eq!(lemmas, ["Kim", "can", "not", "see", "the", "mouse", "."]);

@@ -11,6 +11,7 @@ use crate::entities::{self, Entity};
 use crate::filter::{Filters, Found};
 use crate::places::{Place, Places};
 use crate::sentiment::rules::{Lemma, Matcher, Ruling};
+use crate::tag::LemmaScratch;
 use crate::themes::{self, Theme};
 use crate::topics::{self, Topics, Toward};
 use crate::{Language, Upos, language, models, sentiment};
@@ -185,7 +186,7 @@ pub struct Reason {
 pub struct Desk {
     scratch: Scratch,
     analysis: Analysis,
-    lemma: String,
+    lemmas: LemmaScratch,
     entities: entities::Scratch,
     sentiment: sentiment::Scratch,
 }
@@ -269,20 +270,21 @@ fn analyse(text: &str, language: Language, desk: &mut Desk) {
 /// The sentences of the text that was analysed last.
 fn sentences<'t>(text: &'t str, language: Language, desk: &mut Desk) -> Vec<Sentence<'t>> {
     let engine = models::engine(language);
-    let Desk { analysis, lemma, .. } = desk;
+    let Desk { analysis, lemmas, .. } = desk;
     let mut word = |word: &analysis::Word| {
-        let form = match analysis.bytes(word) {
-            Some(bytes) => Cow::Borrowed(&text[bytes]),
-            None => Cow::Owned(analysis.form(word, text).to_owned()),
+        let (tagger, upos) = (engine.tagger(), word.upos);
+        let (form, lemma) = match analysis.bytes(word) {
+            Some(bytes) => {
+                let form = &text[bytes];
+                (Cow::Borrowed(form), tagger.lemma(form, upos, lemmas))
+            }
+            None => {
+                let form = analysis.form(word, text);
+                let lemma = tagger.lemma(form, upos, lemmas).map(Cow::into_owned);
+                (Cow::Owned(form.to_owned()), lemma.map(Cow::Owned))
+            }
         };
-        lemma.clear();
-        let known = engine.tagger().lemma(&form, word.upos, lemma);
-        // Most words are their own lemmas.
-        let found = match *lemma == form {
-            true => form.clone(),
-            false => Cow::Owned(lemma.clone()),
-        };
-        Word { lemma: known.then_some(found), form, upos: Upos::name(word.upos) }
+        Word { form, lemma, upos: Upos::name(upos) }
     };
     let mut token = |token: &analysis::Token| Token {
         bytes: token.bytes.clone(),

@@ -69,7 +69,7 @@ pub struct Error {
     pub what: &'static str,
 }
 
-/// Reads all sentences of `text`.
+/// Reads all sentences of `text`, which may begin with a byte order mark.
 ///
 /// # Errors
 /// Where a line is no comment and no token, or a multi-word token's range does not fit its words.
@@ -79,6 +79,7 @@ pub fn read(text: &str) -> Result<Vec<Sentence>, Error> {
     // How many words of the last multi-word token are still to come.
     let mut within = 0;
     let mut words = 0;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (line, content) in (1..).zip(text.lines()) {
         let wrong = |what| Err(Error { line, what });
         if content.len() > LINE_BYTES_MAX {
@@ -293,6 +294,7 @@ mod tests {
         let mut written = String::new();
         sentences.iter().for_each(|sentence| write(sentence, &mut written));
         assert_eq!(read(&written).unwrap(), sentences);
+        assert_eq!(read(&format!("\u{feff}{written}")).unwrap(), sentences, "a byte order mark");
     }
 
     #[test]

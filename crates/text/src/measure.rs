@@ -4,10 +4,11 @@
 use crate::data::{self, File, Result};
 use std::fmt;
 use std::time::Instant;
+use strongroom_text::Upos;
 use strongroom_text::analysis::{Analysis, Engine, Scratch};
 use strongroom_text::conllu::{self, Sentence};
 use strongroom_text::score::{self, Agreement, Scores};
-use strongroom_text::{Upos, tag};
+use strongroom_text::tag::{self, LemmaScratch};
 
 /// How often everything is done to see how fast.
 pub(crate) const ROUNDS: usize = 7;
@@ -62,7 +63,7 @@ pub(crate) fn figures(engine: &Engine, treebank: &[Sentence]) -> Result<Figures>
 pub(crate) fn gold_tokens(engine: &Engine, treebank: &[Sentence]) -> Figures {
     let mut figures = Figures::default();
     let mut scratch = tag::Scratch::default();
-    let mut lemma = String::new();
+    let mut memory = LemmaScratch::default();
     for sentence in treebank {
         engine.tagger().begin(&mut scratch);
         sentence.words().for_each(|word| engine.tagger().push(&word.form, &mut scratch));
@@ -71,9 +72,8 @@ pub(crate) fn gold_tokens(engine: &Engine, treebank: &[Sentence]) -> Figures {
         let all = tags.len() as u64;
         figures.gold.add(&Agreement { gold: all, found: all, right: right as u64 });
         let lemmas = sentence.words().zip(tags).filter(|(word, tag)| {
-            lemma.clear();
-            engine.tagger().lemma(&word.form, **tag, &mut lemma);
-            word.lemma.as_ref().is_none_or(|gold| *gold == lemma)
+            let lemma = engine.tagger().lemma(&word.form, **tag, &mut memory);
+            word.lemma.as_ref().is_none_or(|gold| lemma.is_some_and(|lemma| lemma == **gold))
         });
         figures.lemmas.add(&Agreement { gold: all, found: all, right: lemmas.count() as u64 });
     }
@@ -87,8 +87,11 @@ fn raw_text(engine: &Engine, treebank: &[Sentence], figures: &mut Figures) -> Re
     let rounds = rounds(|| engine.analyse(&text, &mut scratch, &mut analysis));
     figures.seconds = rounds.into_iter().fold(f64::INFINITY, f64::min);
     figures.tokens = analysis.tokens().len();
-    let found =
-        analysis.sentences().iter().map(|sentence| analysis.conllu(engine, sentence, &text));
+    let mut lemmas = LemmaScratch::default();
+    let found = analysis
+        .sentences()
+        .iter()
+        .map(|sentence| analysis.conllu(engine, sentence, &text, &mut lemmas));
     figures.raw = score::compare(treebank, &found.collect::<Vec<_>>())?;
     Ok(())
 }

@@ -235,16 +235,16 @@ fn is_ideograph(c: char) -> bool {
 /// The lower case of a token, character by character, with one kind of apostrophe.
 pub(crate) fn lower(token: &str) -> String {
     let mut lower = String::new();
-    add_lower(token, &mut lower);
+    set_lower(token, &mut lower);
     lower
 }
 
-/// Adds [`lower`] of a token to `out`.
-pub(crate) fn add_lower(token: &str, out: &mut String) {
+/// Makes `out` the [`lower`] of a token.
+pub(crate) fn set_lower(token: &str, out: &mut String) {
+    out.clear();
     if token.is_ascii() {
-        let from = out.len();
         out.push_str(token);
-        return out[from..].make_ascii_lowercase();
+        return out.make_ascii_lowercase();
     }
     out.extend(token.chars().map(|c| match c {
         '\u{2019}' => '\'',

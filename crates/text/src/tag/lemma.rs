@@ -3,10 +3,12 @@
 //! Endings vote: the longest ending that was seen tells the rule. Words that their endings tell wrongly are kept by themselves.
 
 use crate::hash::{self, join};
+use crate::memory::Memory;
 use crate::model::{Error, Reader};
 use crate::table::Table;
-use crate::word::{add_lower, lower};
+use crate::word::{lower, set_lower};
 use crate::{Language, Upos};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The most rules: they are told by two bytes.
@@ -17,6 +19,9 @@ const ENDING_CHARS_MAX: usize = 6;
 
 /// Longer words, in bytes, are their own lemmas.
 const WORD_BYTES_MAX: usize = 96;
+
+/// Places of the memory for words that were seen before: a power of two.
+const MEMORY_PLACES: usize = 16384;
 
 /// How a lemma is made of a form.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -40,18 +45,26 @@ impl Rule {
         Rule { as_written, strip: strip.min(255) as u8, add: lemma.chars().skip(kept).collect() }
     }
 
-    /// Makes the lemma of `form` of what stands in `out` from `from` on, its lower case.
-    fn apply(&self, form: &str, from: usize, out: &mut String) {
+    /// Makes the lemma of `form` of what stands in `out`, its lower case.
+    fn apply(&self, form: &str, out: &mut String) {
         if self.as_written {
-            out.truncate(from);
+            out.clear();
             out.push_str(form);
         }
         if let Some(last) = usize::from(self.strip).checked_sub(1) {
-            let kept = out[from..].char_indices().rev().nth(last).map_or(0, |(at, _)| at);
-            out.truncate(from + kept);
+            out.truncate(out.char_indices().rev().nth(last).map_or(0, |(at, _)| at));
         }
         out.push_str(&self.add);
     }
+}
+
+/// Memory that is reused from word to word, in whatever language, with one model of each. What it holds changes no answer.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    lower: String,
+    /// The rules of words seen before, where the hash of their bytes, tag and language says; none for those that are
+    /// their own lemmas.
+    memory: Memory<Option<u16>, MEMORY_PLACES>,
 }
 
 /// The lemmas of a language.
@@ -81,19 +94,38 @@ fn ending_keys(form: &str, tag: Upos) -> impl Iterator<Item = u64> {
 }
 
 impl Lemmas {
-    /// Adds the lemma of a word to `out`. A word of which nothing is known is its own lemma.
-    pub(super) fn of(&self, form: &str, tag: Upos, out: &mut String) {
-        let from = out.len();
-        if form.len() <= WORD_BYTES_MAX {
-            add_lower(form, out);
-            match self.rule(&out[from..], tag).and_then(|number| self.rules.get(number)) {
-                Some(rule) => rule.apply(form, from, out),
-                None => out.truncate(from),
+    /// The lemma of a word. One of which nothing is known is its own. `salt` is that of the language.
+    pub(super) fn of<'f>(
+        &self,
+        form: &'f str,
+        tag: Upos,
+        salt: u64,
+        scratch: &mut Scratch,
+    ) -> Cow<'f, str> {
+        if form.len() > WORD_BYTES_MAX {
+            return Cow::Borrowed(form);
+        }
+        let Scratch { lower, memory } = scratch;
+        let rule = memory.get(word_key(form, tag) ^ salt, || {
+            let number = self.apply(form, tag, lower)?;
+            (!lower.is_empty() && lower != form).then_some(number)
+        });
+        match rule.and_then(|number| self.rules.get(usize::from(number))) {
+            None => Cow::Borrowed(form),
+            Some(rule) => {
+                set_lower(form, lower);
+                rule.apply(form, lower);
+                Cow::Owned(lower.clone())
             }
         }
-        if out.len() == from {
-            out.push_str(form);
-        }
+    }
+
+    /// Finds the rule of a word, and makes its lemma in `out`.
+    fn apply(&self, form: &str, tag: Upos, out: &mut String) -> Option<u16> {
+        set_lower(form, out);
+        let number = self.rule(out, tag)?;
+        self.rules.get(usize::from(number))?.apply(form, out);
+        Some(number)
     }
 
     /// Whether nothing is known of any word.
@@ -101,9 +133,9 @@ impl Lemmas {
         self.rules.is_empty()
     }
 
-    fn rule(&self, form: &str, tag: Upos) -> Option<usize> {
+    fn rule(&self, form: &str, tag: Upos) -> Option<u16> {
         let row = self.words.get(word_key(form, tag)).or_else(|| self.by_ending(form, tag))?;
-        Some(u16::from_le_bytes(*row).into())
+        Some(u16::from_le_bytes(*row))
     }
 
     fn by_ending(&self, form: &str, tag: Upos) -> Option<&[u8; 2]> {
@@ -227,9 +259,11 @@ mod tests {
         lemmas.write(&mut bytes);
         let lemmas = Lemmas::read(&mut Reader::new(&bytes)).unwrap();
         let check = |form: &str, tag: Upos, expected: &str| {
-            let mut lemma = String::new();
-            lemmas.of(form, tag, &mut lemma);
-            assert_eq!(lemma, expected, "{form} {tag}");
+            let mut scratch = Scratch::default();
+            for _ in 0..2 {
+                // The second time from memory.
+                assert_eq!(lemmas.of(form, tag, 0, &mut scratch), expected, "{form} {tag}");
+            }
         };
         check("went", Upos::Verb, "go");
         check("Goes", Upos::Verb, "go");

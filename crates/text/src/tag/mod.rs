@@ -16,7 +16,9 @@ use crate::word::{Spelling, Variants};
 use crate::{Upos, hash};
 use features::{Light, NEAR};
 use lemma::Lemmas;
+pub use lemma::Scratch as LemmaScratch;
 use lexicon::Lexicon;
+use std::borrow::Cow;
 
 /// The version of the body that is written and read.
 const VERSION: u16 = 3;
@@ -123,14 +125,15 @@ impl Tagger {
         out
     }
 
-    /// Adds the dictionary form of a word with its tag to `out`: the word itself where nothing is known. False, and nothing,
-    /// for a language without lemmas (Arabic, whose lemmas carry vowel signs that texts do not tell).
-    pub fn lemma(&self, form: &str, tag: Upos, out: &mut String) -> bool {
-        let known = !self.lemmas.is_empty();
-        if known {
-            self.lemmas.of(form, tag, out);
-        }
-        known
+    /// The dictionary form of a word with its tag: the word itself where nothing is known. `None` for a language without
+    /// lemmas (Arabic, whose lemmas carry vowel signs that texts do not tell).
+    pub fn lemma<'f>(
+        &self,
+        form: &'f str,
+        tag: Upos,
+        scratch: &mut LemmaScratch,
+    ) -> Option<Cow<'f, str>> {
+        (!self.lemmas.is_empty()).then(|| self.lemmas.of(form, tag, self.salt, scratch))
     }
 
     /// Begins a sentence.

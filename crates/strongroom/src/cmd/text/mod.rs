@@ -8,6 +8,7 @@ use crate::errors::{Answer, Failure};
 use crate::output;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use strongroom_text::answer::{self, Desk, TEXT_BYTES_MAX, Wants};
 use strongroom_text::parallel::in_order;
 use strongroom_text::segment::piece_end;
 use strongroom_text::sentiment::rules::{BOOK_BYTES_MAX, Book, Kind, Matcher, Rule};
+use strongroom_text::tag::{self, LemmaScratch};
 use strongroom_text::{Language, analysis, conllu, item, language, models, sentiment};
 
 /// A larger text is cut behind a line of about this many bytes.
@@ -481,9 +483,10 @@ fn tag(cx: &Context, args: &Tag) -> Result<Answer, Failure> {
         let (mut scratch, mut analysis) =
             (analysis::Scratch::default(), analysis::Analysis::default());
         engine.analyse(&part, &mut scratch, &mut analysis);
-        let mut written = String::new();
+        let (mut written, mut lemmas) = (String::new(), LemmaScratch::default());
         for sentence in analysis.sentences() {
-            conllu::write(&analysis.conllu(engine, sentence, &part), &mut written);
+            let sentence = analysis.conllu(engine, sentence, &part, &mut lemmas);
+            conllu::write(&sentence, &mut written);
         }
         written
     })
@@ -493,7 +496,7 @@ fn tag(cx: &Context, args: &Tag) -> Result<Answer, Failure> {
 fn tag_again(args: &Tag) -> Result<Answer, Failure> {
     let language = args.input.language.unwrap_or(Language::En);
     let engine = models::engine(language);
-    let mut scratch = strongroom_text::tag::Scratch::default();
+    let (mut scratch, mut lemmas) = (tag::Scratch::default(), LemmaScratch::default());
     for opened in args.input.readers() {
         let (name, mut reader) = opened?;
         let mut bytes = Vec::new();
@@ -507,9 +510,8 @@ fn tag_again(args: &Tag) -> Result<Answer, Failure> {
             let tags = engine.tagger().finish(&mut scratch);
             let words = sentence.tokens.iter_mut().flat_map(|token| &mut token.words);
             for (word, upos) in words.zip(tags) {
-                let mut lemma = String::new();
-                let known = engine.tagger().lemma(&word.form, *upos, &mut lemma);
-                (word.upos, word.lemma) = (*upos, known.then_some(lemma));
+                let lemma = engine.tagger().lemma(&word.form, *upos, &mut lemmas);
+                (word.upos, word.lemma) = (*upos, lemma.map(Cow::into_owned));
             }
             conllu::write(sentence, &mut written);
         }
