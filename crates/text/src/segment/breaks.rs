@@ -3,6 +3,12 @@
 use super::scan::{Atom, kind};
 use crate::hash::{feature, join};
 
+/// Where a token can stand to a gap: two before, right before, right after, two after.
+pub(super) const ROLES: u32 = 4;
+
+/// Features of a token alone, in each role.
+pub(super) const ALONE: usize = 2;
+
 /// What a gap sees of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Glimpse {
@@ -11,8 +17,8 @@ pub(super) struct Glimpse {
     /// The kinds of its first and last atom.
     pub(super) first: u32,
     pub(super) last: u32,
-    /// What it adds where it stands two before the gap, right before, right after, two after.
-    pub(super) scores: [i16; 4],
+    /// What it adds in each role.
+    pub(super) scores: [i16; ROLES as usize],
 }
 
 impl Glimpse {
@@ -27,9 +33,10 @@ impl Glimpse {
     }
 
     /// Features of the token alone, in a role.
-    pub(super) fn alone(&self, role: u32, mut emit: impl FnMut(u64)) {
-        emit(feature(400 + role, self.form));
-        emit(feature(404 + role, self.kinds()));
+    pub(super) fn alone(&self, role: u32, emit: impl FnMut(u64)) {
+        let features: [u64; ALONE] =
+            [feature(400 + role, self.form), feature(404 + role, self.kinds())];
+        features.into_iter().for_each(emit);
     }
 }
 

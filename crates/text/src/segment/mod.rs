@@ -162,10 +162,13 @@ impl Segmenter {
 
     fn look(&self, text: &str, atoms: &[Atom], asked: &mut Asked) -> (Glimpse, Answer) {
         let mut glimpse = Glimpse::new(atoms);
-        for role in 0..4 {
+        for role in 0..breaks::ROLES {
             glimpse.alone(role, |feature| self.breaks.ask(feature, asked));
-            glimpse.scores[role as usize] = sum(&self.breaks, asked);
         }
+        self.breaks.each(asked, |number, [weight]| {
+            let score = &mut glimpse.scores[number / breaks::ALONE];
+            *score = score.wrapping_add(i16::from(*weight as i8));
+        });
         let answer = match text.len() {
             0..=64 => self.several.of(&lower(text)),
             _ => Answer::One,

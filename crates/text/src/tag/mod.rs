@@ -87,8 +87,9 @@ pub struct Scratch {
     memory: Memory<Looks, MEMORY_PLACES>,
     words: Vec<Looks>,
     tags: Vec<Upos>,
-    /// Features that are looked up together.
+    /// Features that are looked up together: of words themselves, and of those around others.
     asked: Asked,
+    asked_near: Asked,
 }
 
 impl Tagger {
@@ -153,8 +154,8 @@ impl Tagger {
 
     /// Adds a word with the hash of its bytes.
     pub(crate) fn push_hashed(&self, word: &str, hash: u64, scratch: &mut Scratch) {
-        let Scratch { spelling, memory, words, asked, .. } = scratch;
-        words.push(memory.get(hash ^ self.salt, || self.look(word, spelling, asked)));
+        let Scratch { spelling, memory, words, asked, asked_near, .. } = scratch;
+        words.push(memory.get(hash ^ self.salt, || self.look(word, spelling, asked, asked_near)));
     }
 
     /// The tags of the sentence's words.
@@ -166,17 +167,24 @@ impl Tagger {
         &scratch.tags
     }
 
-    fn look(&self, word: &str, spelling: &mut Spelling, asked: &mut Asked) -> Looks {
+    fn look(
+        &self,
+        word: &str,
+        spelling: &mut Spelling,
+        asked: &mut Asked,
+        asked_near: &mut Asked,
+    ) -> Looks {
         let seen = spelling.see(word, &self.variants);
         let known = self.lexicon.get(seen.form);
         let light = Light::new(&seen, known);
         let (mut own, mut near) = ([0; Upos::COUNT], [0; ALL_NEAR]);
         let Weights { own: of_own, near: of_near } = &self.weights;
         let find = |form| self.lexicon.get(form);
+        // All are asked for before any is waited for.
+        features::of_neighbour(&light, known, |feature| of_near.ask(feature, asked_near));
         features::of_word(&seen, known, find, |feature| of_own.ask(feature, asked));
+        of_near.add(asked_near, &mut near);
         of_own.add(asked, &mut own);
-        features::of_neighbour(&light, known, |feature| of_near.ask(feature, asked));
-        of_near.add(asked, &mut near);
         Looks { sure: known.sure(), light, own, near }
     }
 
