@@ -346,6 +346,18 @@ mod tests {
     }
 
     #[test]
+    fn memory_changes_no_answer() {
+        let mut scratch = Scratch::default();
+        let text = "Nein, die Bar war gut; bar of soap, no good \u{1f600}\u{1f600} :) 100 #sad";
+        for _ in 0..2 {
+            for language in Language::ALL {
+                let found = analyser(language).judge(text, None, &mut scratch);
+                assert_eq!(found, judge(text, language), "{language}");
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_text_says_nothing() {
         for text in ["", " \n", "\u{200b}"] {
             let found = judge(text, Language::En);

@@ -348,8 +348,9 @@ impl Face {
 
     fn new(c: char) -> Face {
         let bit = |bit, is| if is { bit } else { 0 };
-        if is_han(c) {
-            return Face { is: Face::ALPHANUMERIC, normal: normal(c, &mut [], 0) };
+        // Of all beyond the table the most frequent.
+        if matches!(c, '\u{4e00}'..='\u{9fff}') {
+            return Face { is: Face::ALPHANUMERIC, normal: Some(c) };
         }
         Face {
             is: bit(Face::SPACE, c.is_whitespace() || is_unseen(c))
@@ -489,6 +490,19 @@ mod tests {
         assert_eq!(turned, [false, true, true, true, true, false, false, false]);
         assert!(scanned.tokens[3].degree > 1.0 && scanned.tokens[4].degree == 1.0);
         assert_eq!(scanned.tokens[0].bytes, 7..10);
+    }
+
+    #[test]
+    fn the_table_of_faces_tells_what_unicode_tells() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let face = Face::of(c);
+            assert_eq!(face, Face::new(c), "{c:?}");
+            assert_eq!(face.normal, normal(c, &mut [], 0), "{c:?}");
+            assert_eq!(face.has(Face::ALPHANUMERIC), c.is_alphanumeric(), "{c:?}");
+            assert_eq!(face.has(Face::CAPITAL), c.is_uppercase(), "{c:?}");
+            assert_eq!(face.has(Face::MARK), is_mark(c), "{c:?}");
+            assert_eq!(face.has(Face::SPACE), c.is_whitespace() || is_unseen(c), "{c:?}");
+        }
     }
 
     #[test]
