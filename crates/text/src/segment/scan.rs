@@ -29,13 +29,26 @@ pub(super) enum Class {
     Sign,
 }
 
-/// Characters below this have their classes in a table: alphabets, but for a few, and punctuation.
-const CLASSES: u32 = 0x2100;
+/// The classes of characters that follow each other.
+type Block = [Class; BLOCK];
+const BLOCK: usize = 0x100;
 
-/// The classes of the characters below [`CLASSES`].
-fn classes() -> &'static [Class] {
-    static TABLE: OnceLock<Vec<Class>> = OnceLock::new();
-    TABLE.get_or_init(|| (0..CLASSES).filter_map(char::from_u32).map(class_of).collect())
+/// So many blocks, from the first on, are tables: alphabets, but for a few, and punctuation. Each is made when a character of
+/// it is met, for the library looks long for the classes of some.
+const BLOCKS: usize = 0x21;
+
+/// A block of the first [`BLOCKS`], by its number.
+#[inline]
+fn block(number: usize) -> Option<&'static Block> {
+    static TABLES: [OnceLock<Block>; BLOCKS] = [const { OnceLock::new() }; BLOCKS];
+    let class = |at| char::from_u32((number * BLOCK + at) as u32).map_or(Class::Sign, class_of);
+    Some(TABLES.get(number)?.get_or_init(|| std::array::from_fn(class)))
+}
+
+/// The class of a character.
+#[inline]
+fn class(c: char) -> Class {
+    block(c as usize / BLOCK).map_or_else(|| class_of(c), |block| block[c as usize % BLOCK])
 }
 
 fn class_of(c: char) -> Class {
@@ -114,12 +127,13 @@ pub(super) struct Scan<'a> {
     /// Whether each letter is an atom of its own, for clitics that are written together with words.
     by_letter: bool,
     variants: &'a Variants,
-    classes: &'static [Class],
+    /// The first one, with ASCII.
+    first: &'static Block,
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(text: &'a str, by_letter: bool, variants: &'a Variants) -> Scan<'a> {
-        Scan { text, at: 0, by_letter, variants, classes: classes() }
+        Scan { text, at: 0, by_letter, variants, first: block(0).expect("there is a first one") }
     }
 
     /// The class of the character at a byte, and how many bytes it has.
@@ -127,11 +141,10 @@ impl<'a> Scan<'a> {
     fn class(&self, at: usize) -> Option<(Class, usize)> {
         let first = *self.text.as_bytes().get(at)?;
         if first < 0x80 {
-            return Some((self.classes[usize::from(first)], 1));
+            return Some((self.first[usize::from(first)], 1));
         }
         let c = self.text[at..].chars().next()?;
-        let class = self.classes.get(c as usize).copied().unwrap_or_else(|| class_of(c));
-        Some((class, c.len_utf8()))
+        Some((class(c), c.len_utf8()))
     }
 
     /// Fills `atoms` with the next chunk. Tells whether a line ended before it; none at the end.
@@ -371,6 +384,13 @@ mod tests {
             chunks.push(atoms.iter().map(|a| &text[a.bytes.clone()]).collect::<Vec<_>>());
         }
         assert_eq!(chunks, expected, "{text:?}");
+    }
+
+    #[test]
+    fn tables_tell_the_classes() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            assert_eq!(class(c), class_of(c), "{c:?}");
+        }
     }
 
     #[test]
